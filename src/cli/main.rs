@@ -1,2 +1,38 @@
-//! The program.
-fn main() {}
+//! The program: the REPL, the runner of scripts, the reference in the terminal.
+//!
+//! Thin: what the language does is `rhapsode-script`'s; here is what a terminal and a command line need.
+// The program is what writes to the terminal; everything else reports through a front end.
+#![allow(clippy::disallowed_macros)]
+
+mod args;
+mod doc;
+mod error;
+mod files;
+mod nearest;
+mod progress;
+mod repl;
+mod run;
+mod screen;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// Tensors of a few kilobytes come and go in every step; the system's allocator gives them back too eagerly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        None => repl::run(),
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Doc { name }) => doc::run(name.as_deref()),
+    };
+    done.unwrap_or_else(|error| {
+        eprint!("{}", error.render(console::colors_enabled_stderr()));
+        ExitCode::FAILURE
+    })
+}

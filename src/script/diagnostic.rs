@@ -99,3 +99,10 @@ pub struct Diagnostic {
     /// What to do about it.
     pub hints: Vec<String>,
 }
+
+impl Diagnostic {
+    /// An error without a place.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, kind, message: message.into(), place: None, trace: Vec::new(), hints: Vec::new() }
+    }
+}

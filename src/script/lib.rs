@@ -3,10 +3,28 @@
 //! The only crate in which Rhai types appear; front ends see [`Session`], [`Frontend`],
 //! [`Display`] and [`Diagnostic`].
 
+mod bind;
+mod cell;
+mod complete;
+mod context;
 mod diagnostic;
 mod display;
+mod engine;
+mod explain;
+mod fault;
 mod frontend;
+mod help;
+mod highlight;
+mod lexer;
+mod library;
+mod names;
+mod options;
+mod panics;
+mod render;
+mod schema;
 mod session;
+mod sources;
+mod value;
 
 pub use diagnostic::{Diagnostic, Frame, Kind, Place, Severity};
 pub use display::Display;

@@ -1,8 +1,34 @@
 //! A session of cells: all that a front end needs.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::{Arc, atomic::{AtomicBool, Ordering}}};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, sync_channel},
+    },
+    thread,
+};
 
-use crate::{Diagnostic, Display, Frontend};
+use crate::{
+    Diagnostic, Display, Event, Frontend, Kind,
+    cell::Machine,
+    context::{Context, Settings, lock},
+    fault::Fault,
+    panics,
+};
+
+/// The stack of the thread that runs a cell: deep recursion in a script, or in the drop of what a
+/// script has built, must not end the process. Only what is used is really taken.
+const STACK: usize = 512 << 20;
+/// A stack for machines that refuse to reserve so much.
+const SMALL_STACK: usize = 64 << 20;
+/// Events that may wait for the front end; then the cell waits.
+const EVENTS: usize = 1024;
+/// Text of consecutive `print`s that goes to the front end in one piece.
+const PIECE: usize = 64 << 10;
 
 /// What a session starts with.
 #[derive(Clone, Debug, Default)]
@@ -123,60 +149,190 @@ impl InterruptHandle {
 
 /// A session of cells.
 pub struct Session {
-    interrupt: InterruptHandle,
+    // `None` only while a thread with a large stack drops it.
+    machine: Option<Box<Machine>>,
+    context: Arc<Context>,
+    cells: usize,
 }
 
 impl Session {
     /// A fresh session.
-    pub fn new(_options: SessionOptions) -> Self {
-        Self { interrupt: InterruptHandle::default() }
+    pub fn new(options: SessionOptions) -> Self {
+        let device = if options.device.is_empty() { "cpu".to_string() } else { options.device };
+        let settings = Settings { seed: options.seed, device, dtype: "f32".into() };
+        let folder = options.folder.unwrap_or_default();
+        let context = Arc::new(Context::new(settings, options.args, folder));
+        let machine = Some(Box::new(Machine::new(Arc::clone(&context))));
+        Self { machine, context, cells: 0 }
     }
 
     /// Runs one cell. Its last expression, when not closed by `;`, is its output.
-    pub fn execute(&mut self, _code: &str, _io: &mut dyn Frontend) -> Result<Option<Display>, Diagnostic> {
-        Ok(None)
+    pub fn execute(&mut self, code: &str, io: &mut dyn Frontend) -> Result<Option<Display>, Diagnostic> {
+        if code.trim().is_empty() {
+            return Ok(None);
+        }
+        self.cells += 1;
+        let source = format!("cell {}", self.cells);
+        self.run(&source, code, io)
     }
 
     /// Like `execute` for a whole file: errors name `path`, and it is run as one cell.
-    pub fn execute_file(&mut self, _path: &std::path::Path, _io: &mut dyn Frontend) -> Result<Option<Display>, Diagnostic> {
-        Ok(None)
+    pub fn execute_file(&mut self, path: &Path, io: &mut dyn Frontend) -> Result<Option<Display>, Diagnostic> {
+        let name = path.display().to_string();
+        let cannot = |error: std::io::Error| Diagnostic::new(Kind::Io, format!("cannot read `{name}`: {}", crate::bind::io_words(&error)));
+        let bytes = std::fs::read(path).map_err(cannot)?;
+        let code = String::from_utf8(bytes).map_err(|_| Diagnostic::new(Kind::Io, format!("`{name}` is not a text file in UTF-8")))?;
+        self.run(&name, code.trim_start_matches('\u{feff}'), io)
+    }
+
+    fn run(&mut self, source: &str, code: &str, io: &mut dyn Frontend) -> Result<Option<Display>, Diagnostic> {
+        let Some(machine) = self.machine.as_mut() else { return Ok(None) };
+        let context = Arc::clone(&self.context);
+        let (port, events) = sync_channel(EVENTS);
+        context.begin(port);
+        let machine = Mutex::new(machine);
+        let work = || {
+            let _end = EndOfCell(&context);
+            let flag = Arc::clone(context.interrupt_flag());
+            rhapsode_tensor::interrupt::with_flag(flag, || guarded(&mut lock(&machine), source, code))
+        };
+        thread::scope(|scope| match spawn(scope, &work) {
+            Ok(handle) => {
+                deliver(&events, io);
+                handle.join().unwrap_or_else(|payload| Err(internal(&*payload)))
+            }
+            Err(error) => {
+                context.end();
+                Err(Diagnostic::new(Kind::Limit, format!("the system gives no thread for the cell: {error}")))
+            }
+        })
     }
 
     /// Whether the code can be run as it stands.
-    pub fn is_complete(&self, _code: &str) -> Completeness {
-        Completeness::Complete
+    pub fn is_complete(&self, code: &str) -> Completeness {
+        self.machine.as_ref().and_then(|machine| on_large_stack(|| crate::complete::completeness(&machine.engine, code))).unwrap_or(Completeness::Invalid)
     }
 
     /// Ways to go on typing at the cursor (in code points).
-    pub fn complete(&self, _code: &str, _cursor: usize) -> Completions {
-        Completions::default()
+    pub fn complete(&self, code: &str, cursor: usize) -> Completions {
+        self.machine.as_ref().map_or_else(Completions::default, |machine| crate::complete::complete(machine, code, cursor))
     }
 
     /// Help on the name under the cursor (in code points).
-    pub fn inspect(&self, _code: &str, _cursor: usize) -> Option<Help> {
-        None
+    pub fn inspect(&self, code: &str, cursor: usize) -> Option<Help> {
+        crate::complete::inspect(self.machine.as_ref()?, code, cursor)
     }
 
     /// Help on a name such as `flow::rectified`; with an unknown name a diagnostic that suggests the nearest.
-    pub fn help(&self, _name: &str) -> Result<Help, Diagnostic> {
-        Ok(Help { name: String::new(), text: String::new(), markdown: String::new() })
+    pub fn help(&self, name: &str) -> Result<Help, Diagnostic> {
+        match &self.machine {
+            Some(machine) => machine.help(name),
+            None => Err(Diagnostic::new(Kind::Name, format!("no help on `{name}`"))),
+        }
     }
 
     /// Colours for a piece of code that may be unfinished: covers what is not white space, in order.
-    pub fn highlight(&self, _code: &str) -> Vec<Token> {
-        Vec::new()
+    pub fn highlight(&self, code: &str) -> Vec<Token> {
+        self.machine.as_ref().map_or_else(Vec::new, |machine| crate::highlight::highlight(machine, code))
     }
 
     /// The variables, in order of their making.
     pub fn variables(&self) -> Vec<Variable> {
-        Vec::new()
+        crate::bind::variables(&self.context)
     }
 
     /// Forgets all variables and functions.
-    pub fn reset(&mut self) {}
+    pub fn reset(&mut self) {
+        if let Some(machine) = &mut self.machine {
+            on_large_stack(|| machine.reset());
+        }
+    }
 
     /// Stops the running cell from any thread.
     pub fn interrupt_handle(&self) -> InterruptHandle {
-        self.interrupt.clone()
+        InterruptHandle(Arc::clone(self.context.interrupt_flag()))
     }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let machine = self.machine.take();
+        on_large_stack(move || drop(machine));
+    }
+}
+
+/// Tells the listening front end that a cell is over, also when it panicked.
+struct EndOfCell<'a>(&'a Context);
+
+impl Drop for EndOfCell<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Runs a cell and makes a diagnostic of a panic.
+fn guarded(machine: &mut Machine, source: &str, code: &str) -> Result<Option<Display>, Diagnostic> {
+    panics::quietly(|| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let value = machine.run(source, code)?;
+            Ok(value.and_then(|value| machine.display(&value)))
+        }));
+        outcome.unwrap_or_else(|payload| {
+            machine.recover();
+            Err(internal(&*payload))
+        })
+    })
+}
+
+fn internal(payload: &(dyn std::any::Any + Send)) -> Diagnostic {
+    let fault = Fault::from(panics::message(payload));
+    Diagnostic { hints: fault.hints, ..Diagnostic::new(fault.kind, fault.message) }
+}
+
+/// Hands the events of a cell to the front end until the cell ends; consecutive text in one piece.
+fn deliver(events: &Receiver<Event>, io: &mut dyn Frontend) {
+    let mut next = events.recv().ok();
+    while let Some(event) = next.take() {
+        match event {
+            Event::Stdout(mut text) => {
+                while text.len() < PIECE {
+                    match events.try_recv() {
+                        Ok(Event::Stdout(more)) => text.push_str(&more),
+                        Ok(other) => {
+                            next = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                io.event(Event::Stdout(text));
+            }
+            other => io.event(other),
+        }
+        if next.is_none() {
+            next = events.recv().ok();
+        }
+    }
+}
+
+/// A thread with a large stack, or with a smaller one where the system refuses.
+fn spawn<'scope, R: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    work: &'scope (impl Fn() -> R + Sync),
+) -> std::io::Result<thread::ScopedJoinHandle<'scope, R>> {
+    let with = |stack: usize| thread::Builder::new().name("cell".into()).stack_size(stack).spawn_scoped(scope, work);
+    with(STACK).or_else(|_| with(SMALL_STACK))
+}
+
+/// Runs `work` on a thread with a large stack; on this one where the system gives none.
+fn on_large_stack<R: Send>(work: impl FnOnce() -> R + Send) -> Option<R> {
+    let slot = Mutex::new(Some(work));
+    let run = || {
+        let work = lock(&slot).take();
+        work.map(|work| work())
+    };
+    thread::scope(|scope| match spawn(scope, &run) {
+        Ok(handle) => handle.join().unwrap_or(None),
+        Err(_) => run(),
+    })
 }

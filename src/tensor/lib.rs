@@ -1,1 +1,30 @@
-//! The tensor.
+//! The one [`Tensor`] of the house: candle storage, our own autograd tape, fused CPU kernels and
+//! seeded randomness.
+//!
+//! candle-core gives storage, dtypes, layouts, devices and safetensors. We own what was measured
+//! to be wrong or slow there: gradients (silently wrong for a dozen operations), random numbers
+//! (the CPU generator cannot be seeded), and the hot elementwise, reduction and linear kernels.
+//!
+//! - [`tape`]: gradients: [`grad`], [`vjp`], [`jvp`], [`no_grad`]
+//! - [`ops`]: every operation, with its value and gradient contract in [`ops::ALL`]
+//! - [`random`]: Philox streams, the same for any number of threads
+//! - [`params`]: the parameters of a model in one flat buffer
+//! - [`simd`], [`pool`]: instruction sets chosen at run time, one fork-join pool
+//! - [`memory`], [`interrupt`]: what keeps a script from killing or blocking the process
+
+mod error;
+pub mod interrupt;
+pub mod memory;
+pub mod ops;
+pub mod params;
+pub mod pool;
+pub mod random;
+mod repr;
+pub mod simd;
+pub mod tape;
+mod tensor;
+
+pub use candle_core::{DType, Device};
+pub use error::{Error, Result};
+pub use tape::{grad, grad_or_zero, jvp, no_grad, vjp};
+pub use tensor::{Real, Tensor};

@@ -1,0 +1,79 @@
+//! The command line: subcommands, options and how their values are read.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Compose experiments with generative and sequence models, interactively.
+///
+/// Without a subcommand, the REPL starts.
+#[derive(Debug, Parser)]
+#[command(name = "rhapsode", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do; nothing starts the REPL.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a script; its figures, metrics and a manifest go to a folder
+    Run(RunArgs),
+    /// Show the reference of a name, or the list of modules
+    Doc {
+        /// A function, method or module, e.g. flow::rectified
+        name: Option<String>,
+    },
+}
+
+/// What `rhapsode run` takes.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The script (.rhai); `-` reads it from standard input
+    pub file: PathBuf,
+    /// Give the script's arg("KEY", ..) a value; may be repeated, the last one counts
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
+    /// Seed of all random streams
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Device of the session's tensors: cpu, cuda, cuda:1 or auto
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
+    /// Folder of figures, metrics and manifest [default: runs/<script>-<date>-<time>, made when there
+    /// is something to write]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// No progress bars and no figures in the terminal, only what the script prints
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Reads `key=value`; the value may itself hold `=`.
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_string(), value.to_string())),
+        _ => Err(format!("expected key=value, got `{text}`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_need_a_key_and_an_equals_sign() {
+        assert_eq!(parse_setting("lr=1e-3"), Ok(("lr".into(), "1e-3".into())));
+        assert_eq!(parse_setting("name=a=b"), Ok(("name".into(), "a=b".into())));
+        assert_eq!(parse_setting("empty="), Ok(("empty".into(), String::new())));
+        assert_eq!(parse_setting("lr"), Err("expected key=value, got `lr`".into()));
+        assert_eq!(parse_setting("=3"), Err("expected key=value, got `=3`".into()));
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,93 @@
+//! What goes wrong outside of a cell: files, folders, the command itself.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+/// What goes wrong outside of a cell.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The file to read is not there.
+    #[error("there is no file `{}`", path.display())]
+    Missing {
+        /// What was asked for.
+        path: PathBuf,
+        /// A file that may have been meant.
+        nearest: Option<PathBuf>,
+    },
+    /// A file cannot be read.
+    #[error("cannot read `{}`: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A script is not text.
+    #[error("`{}` is not a text file in UTF-8", path.display())]
+    NotText {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A file or folder cannot be written.
+    #[error("cannot write `{}`: {source}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why, e.g. that the disk is full.
+        source: io::Error,
+    },
+    /// A file is there and would be lost.
+    #[error("`{}` exists already", path.display())]
+    Exists {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Standard input or output does not work.
+    #[error("cannot {what}: {source}")]
+    Stream {
+        /// Which: `read standard input`, `write to standard output`.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A command of the REPL that is none.
+    #[error("there is no command `:{name}`")]
+    Command {
+        /// What was typed.
+        name: String,
+        /// The command that may have been meant.
+        nearest: Option<&'static str>,
+    },
+    /// A command of the REPL without what it needs.
+    #[error("`:{command}` needs {what}")]
+    Argument {
+        /// The command.
+        command: &'static str,
+        /// What it needs, e.g. `a file name`.
+        what: &'static str,
+    },
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Missing { nearest: Some(path), .. } => Some(format!("did you mean `{}`?", path.display())),
+            Error::Command { nearest: Some(name), .. } => Some(format!("did you mean `:{name}`?")),
+            Error::Command { .. } => Some("`:help` lists the commands".into()),
+            Error::Exists { .. } => Some("`:save! FILE` replaces it".into()),
+            _ => None,
+        }
+    }
+
+    /// As a person reads it.
+    pub fn render(&self, colour: bool) -> String {
+        let label = |text, style: console::Style| style.force_styling(colour).apply_to(text).to_string();
+        let mut text = format!("{}: {self}\n", label("error", console::Style::new().red().bold()));
+        if let Some(hint) = self.hint() {
+            text += &format!("{}: {hint}\n", label("hint", console::Style::new().cyan()));
+        }
+        text
+    }
+}

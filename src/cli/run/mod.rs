@@ -1,0 +1,147 @@
+//! `rhapsode run`: a script from start to end, its results in a folder.
+
+mod folder;
+mod machine;
+mod manifest;
+mod metrics;
+mod outputs;
+
+use std::{
+    io::{self, Read},
+    path::Path,
+    process::ExitCode,
+};
+
+use rhapsode_script::{Diagnostic, Display, Event, Frontend, Kind, ProgressState, Session, SessionOptions};
+
+use crate::{args::RunArgs, error::Error, files, screen::Screen, signals};
+use manifest::Status;
+use outputs::Outputs;
+
+/// Runs a script; the exit code is 0, 1 after an error, 130 after Ctrl-C.
+pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
+    let blocked = signals::block(signals::Policy::Script);
+    let from_stdin = args.file == Path::new("-");
+    let source = if from_stdin { read_stdin()? } else { files::read_script(&args.file)? };
+    let outputs = Outputs::new(args, &source)?;
+
+    let mut session = Session::new(SessionOptions {
+        seed: args.seed,
+        device: args.device.clone(),
+        args: args.settings.iter().cloned().collect(),
+        folder: None,
+    });
+    let last_signal = blocked.watch(session.interrupt_handle());
+    let screen = Screen::new(session.interrupt_handle(), args.quiet);
+    let mut runner = Runner { screen, outputs, quiet: args.quiet, failed: None };
+
+    let result = match from_stdin {
+        true => session.execute(&source, &mut runner),
+        false => session.execute_file(&args.file, &mut runner),
+    };
+    runner.finish(result, last_signal)
+}
+
+/// The whole of standard input as a script.
+fn read_stdin() -> Result<String, Error> {
+    let mut source = String::new();
+    let read = io::stdin().read_to_string(&mut source);
+    read.map_err(|source| Error::Stream { what: "read standard input", source })?;
+    Ok(source)
+}
+
+/// The front end of a script: the terminal and the folder.
+struct Runner {
+    screen: Screen,
+    outputs: Outputs,
+    quiet: bool,
+    /// The first result that could not be written. The script goes on: what it computes is not lost yet.
+    failed: Option<Error>,
+}
+
+impl Frontend for Runner {
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Stdout(text) => self.screen.stdout(&text),
+            Event::Stderr(text) => self.screen.stderr(&text),
+            Event::Display(display) => self.show(&display),
+            Event::UpdateDisplay(display) => {
+                if !outputs::is_figure(&display) {
+                    self.screen.update(display.clone());
+                }
+                self.outputs.update(display);
+            }
+            Event::Clear { wait } => self.screen.clear(wait),
+            Event::Progress(progress) => self.screen.progress(progress),
+            Event::Record(record) => {
+                let written = self.outputs.record(&record);
+                self.note(written);
+            }
+            Event::Input { prompt, password, reply } => {
+                // The asking cell may have been stopped; then nobody waits for the answer.
+                let _ = reply.send(self.screen.ask(&prompt, password));
+            }
+        }
+    }
+}
+
+impl Runner {
+    /// Shows a value; a figure is written, and its path shown.
+    fn show(&mut self, display: &Display) {
+        if !outputs::is_figure(display) {
+            return self.screen.display(display);
+        }
+        self.screen.draw(display);
+        let written = self.outputs.figure(display);
+        if let Some(Some(path)) = self.note(written)
+            && !self.quiet
+        {
+            self.screen.lines(&path.display().to_string());
+        }
+    }
+
+    /// Gives what was written, or tells once what could not be.
+    fn note<T>(&mut self, written: Result<T, Error>) -> Option<T> {
+        match written {
+            Ok(value) => Some(value),
+            Err(error) => {
+                if self.failed.is_none() {
+                    let text = error.render(self.screen.colours_stderr());
+                    self.screen.stderr(&text);
+                    self.failed = Some(error);
+                }
+                None
+            }
+        }
+    }
+
+    /// Shows the last value or the error, completes the folder, gives the exit code.
+    fn finish(mut self, result: Result<Option<Display>, Diagnostic>, signal: signals::Last) -> Result<ExitCode, Error> {
+        let (status, bars, error) = match result {
+            Ok(display) => {
+                if let Some(display) = display {
+                    self.show(&display);
+                }
+                (Status::Finished, ProgressState::Finished, None)
+            }
+            Err(error) if error.kind == Kind::Interrupted => (Status::Interrupted, ProgressState::Interrupted, Some(error)),
+            Err(error) => (Status::Failed, ProgressState::Failed, Some(error)),
+        };
+        self.screen.end_cell(bars);
+        if let Some(error) = error.as_ref().filter(|_| !self.screen.reader_left()) {
+            self.screen.complain(error);
+        }
+        let folder = self.outputs.end(status, error.as_ref())?;
+        if let Some(folder) = folder {
+            self.screen.lines(&format!("results in {}", folder.display()));
+        }
+        if let Some(reader_left) = self.screen.close()? {
+            return Ok(reader_left);
+        }
+        Ok(match (status, self.failed) {
+            (Status::Interrupted, _) => ExitCode::from(signal.exit_code()),
+            (Status::Finished, None) => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! What a run leaves behind: it takes figures and records and puts them into the run's folder.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::{Instant, SystemTime},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use rhapsode_script::{Diagnostic, Display, Record};
+
+use super::{
+    folder::{Folder, METRICS},
+    manifest::{Manifest, Status, stem},
+    metrics::Metrics,
+};
+use crate::{args::RunArgs, error::Error, files};
+
+/// The results of one run.
+pub struct Outputs {
+    folder: Folder,
+    manifest: Manifest,
+    metrics: Option<Metrics>,
+    /// Figures written so far.
+    figures: usize,
+    /// The number of each figure that has an id, as its updates replace it.
+    numbers: BTreeMap<String, usize>,
+    /// The newest state of updated figures, written at the end: a live plot changes many times a second.
+    updated: BTreeMap<usize, Display>,
+    started: Instant,
+}
+
+impl Outputs {
+    /// The results of a run that begins now. A folder that was asked for is made at once.
+    pub fn new(args: &RunArgs, source: &str) -> Result<Self, Error> {
+        let now = SystemTime::now();
+        let folder = match &args.out {
+            Some(path) => Folder::given(path.clone())?,
+            None => Folder::default_for(&stem(&args.file), now),
+        };
+        let mut outputs = Self {
+            folder,
+            manifest: Manifest::new(args, source, now),
+            metrics: None,
+            figures: 0,
+            numbers: BTreeMap::new(),
+            updated: BTreeMap::new(),
+            started: Instant::now(),
+        };
+        if outputs.folder.path().is_some() {
+            outputs.folder.write_manifest(&mut outputs.manifest)?;
+        }
+        Ok(outputs)
+    }
+
+    /// Adds a line of metrics.
+    pub fn record(&mut self, record: &Record) -> Result<(), Error> {
+        self.manifest.record(record);
+        let path = self.folder.file(METRICS, &mut self.manifest)?;
+        let failed = |source| Error::Write { path: path.clone(), source };
+        let metrics = match &mut self.metrics {
+            Some(metrics) => metrics,
+            None => self.metrics.insert(Metrics::create(&path, self.started).map_err(failed)?),
+        };
+        metrics.write(record).map_err(failed)
+    }
+
+    /// Writes a figure; gives its path, or nothing when the display has no picture.
+    pub fn figure(&mut self, display: &Display) -> Result<Option<PathBuf>, Error> {
+        if !is_figure(display) {
+            return Ok(None);
+        }
+        self.figures += 1;
+        if let Some(id) = &display.id {
+            self.numbers.insert(id.clone(), self.figures);
+        }
+        self.write_figure(self.figures, display)
+    }
+
+    /// Takes a new state of a figure that was shown before.
+    pub fn update(&mut self, display: Display) {
+        if let Some(&number) = display.id.as_ref().and_then(|id| self.numbers.get(id)) {
+            self.updated.insert(number, display);
+        }
+    }
+
+    /// Writes what is still to be written and the manifest, if there is a folder; gives its path.
+    pub fn end(mut self, status: Status, error: Option<&Diagnostic>) -> Result<Option<PathBuf>, Error> {
+        for (number, display) in std::mem::take(&mut self.updated) {
+            self.write_figure(number, &display)?;
+        }
+        let Some(path) = self.folder.path().map(Path::to_path_buf) else { return Ok(None) };
+        if let Some(metrics) = &mut self.metrics {
+            metrics.flush().map_err(|source| Error::Write { path: path.join(METRICS), source })?;
+        }
+        self.manifest.end(status, error, self.folder.files(), self.started.elapsed());
+        self.folder.write_manifest(&mut self.manifest)?;
+        Ok(Some(path))
+    }
+
+    /// Writes the forms of a figure that it has; gives the path of the first.
+    fn write_figure(&mut self, number: usize, display: &Display) -> Result<Option<PathBuf>, Error> {
+        let mut first = None;
+        if let Some(svg) = display.get("image/svg+xml") {
+            let path = self.folder.file(&format!("figure-{number:02}.svg"), &mut self.manifest)?;
+            files::write(&path, svg.as_bytes())?;
+            first = Some(path);
+        }
+        if let Some(png) = display.get("image/png").and_then(|png| STANDARD.decode(png).ok()) {
+            let path = self.folder.file(&format!("figure-{number:02}.png"), &mut self.manifest)?;
+            files::write(&path, &png)?;
+            first = first.or(Some(path));
+        }
+        Ok(first)
+    }
+}
+
+/// Whether a display has a picture.
+pub fn is_figure(display: &Display) -> bool {
+    display.get("image/svg+xml").is_some() || display.get("image/png").is_some()
+}

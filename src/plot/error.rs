@@ -1,0 +1,76 @@
+//! What can be wrong with a figure's data or options, and the hint that goes with it.
+
+use crate::color;
+
+/// A result whose error is this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What was wrong: what was expected and what came.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// Two lists that belong together differ in length.
+    #[error("{what}: expected {expected}, got {got}")]
+    Length {
+        /// Which list, for example `labels`.
+        what: &'static str,
+        /// The length that was expected.
+        expected: usize,
+        /// The length that came.
+        got: usize,
+    },
+    /// Data whose shape is none that can be drawn.
+    #[error("{what}: expected shape {expected}, got {got:?}")]
+    Shape {
+        /// Which data, for example `image`.
+        what: &'static str,
+        /// The shapes that are taken.
+        expected: &'static str,
+        /// The shape that came.
+        got: Vec<usize>,
+    },
+    /// An option's value that makes no sense.
+    #[error("option `{option}`: expected {expected}, got {got}")]
+    Option {
+        /// The option's name.
+        option: &'static str,
+        /// The values that are taken.
+        expected: &'static str,
+        /// The value that came.
+        got: String,
+    },
+    /// A colour that is neither a known name nor a hexadecimal value.
+    #[error("option `colors`: expected a colour's name or #rrggbb, got {got:?}")]
+    Color {
+        /// What was given as a colour.
+        got: String,
+    },
+    /// The picture could not be encoded.
+    #[error("png: {reason}")]
+    Encode {
+        /// What the encoder said.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// What the user may do about it, where there is something to say.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Color { .. } => Some(format!("the names are {}", color::names().join(", "))),
+            Error::Shape { got, .. } if matches!(got.as_slice(), [.., 3, _, _]) => Some(
+                "colours come last: permute [3, height, width] to [height, width, 3]".to_string(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// The option that the error is about, so that a front end can point at it.
+    pub fn option(&self) -> Option<&'static str> {
+        match self {
+            Error::Option { option, .. } => Some(option),
+            Error::Color { .. } => Some("colors"),
+            Error::Length { what, .. } => Some(what),
+            Error::Shape { .. } | Error::Encode { .. } => None,
+        }
+    }
+}

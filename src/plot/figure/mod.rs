@@ -1,0 +1,173 @@
+//! The kinds of figures. Each file holds one kind: its options, its data and how it lowers itself to marks.
+//!
+//! To add a kind: a file like `line.rs`, a constructor on [`Figure`] there, a line in [`ALL`].
+
+mod grid;
+mod heatmap;
+mod hist;
+mod images;
+mod line;
+mod options;
+mod scatter;
+
+pub use grid::GridOptions;
+pub use heatmap::HeatmapOptions;
+pub use hist::HistOptions;
+pub use images::{ImageOptions, ImagesOptions};
+pub use line::{LineOptions, Series};
+pub use scatter::{Points, ScatterOptions};
+
+use crate::color::{Palette, Theme};
+use crate::error::Result;
+use crate::layout::{self, Scene};
+use crate::mark::Rect;
+use crate::panel::Placed;
+use crate::render;
+use schemars::{Schema, schema_for};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// What each kind of figure does.
+trait Plot: Debug + Send + Sync {
+    /// Width and height in pixels.
+    fn size(&self) -> [f64; 2];
+
+    /// One line without the title, for example `line plot, 3000 points`.
+    fn describe(&self) -> String;
+
+    /// The title, empty if it has none.
+    fn title(&self) -> &str;
+
+    /// What is seen in `area` (pixels).
+    fn panels(&self, area: Rect, palette: &Palette) -> Vec<Placed>;
+}
+
+/// A figure: data and checked options. Cheap to copy; drawing it cannot fail and always gives the same bytes.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    plot: Arc<dyn Plot>,
+}
+
+impl Figure {
+    fn new(plot: impl Plot + 'static) -> Self {
+        Self {
+            plot: Arc::new(plot),
+        }
+    }
+
+    /// Width and height in pixels.
+    pub fn size(&self) -> [f64; 2] {
+        self.plot.size()
+    }
+
+    /// One line that says what the figure is, for example `line plot "training loss", 3000 points`.
+    pub fn describe(&self) -> String {
+        let description = self.plot.describe();
+        match (self.plot.title(), description.split_once(',')) {
+            ("", _) => description,
+            (title, Some((kind, rest))) => format!("{kind} \"{title}\",{rest}"),
+            (title, None) => format!("{description} \"{title}\""),
+        }
+    }
+
+    /// The figure as an SVG document.
+    pub fn svg(&self, theme: Theme) -> String {
+        render::svg::draw(&self.scene(theme), &self.describe())
+    }
+
+    /// The figure as a PNG file with `scale` pixels for each pixel of the figure's size (2 for today's screens).
+    /// Errors if `scale` is not between 0.1 and 10.
+    pub fn png(&self, theme: Theme, scale: f64) -> Result<Vec<u8>> {
+        render::png::draw(&self.scene(theme), scale)
+    }
+
+    /// The figure in characters: at most `rows` lines of at most `columns` characters; with `color`, in 24-bit colours
+    /// by ANSI escapes.
+    pub fn text(&self, columns: usize, rows: usize, color: bool) -> String {
+        let palette = Palette::new(Theme::Dark);
+        let [width, height] = render::text::pixels(columns, rows);
+        let area = Rect {
+            left: 0.0,
+            top: 0.0,
+            right: width,
+            bottom: height,
+        };
+        let panels = self.plot.panels(area, &palette);
+        render::text::draw(&panels, [columns, rows], palette.background, color)
+    }
+
+    /// The figure as a web page that needs nothing else.
+    pub fn html(&self, theme: Theme) -> String {
+        render::svg::page(&self.scene(theme), &self.describe())
+    }
+
+    fn scene(&self, theme: Theme) -> Scene {
+        let palette = Palette::new(theme);
+        let size = self.size();
+        let area = Rect {
+            left: 0.0,
+            top: 0.0,
+            right: size[0],
+            bottom: size[1],
+        };
+        layout::scene(size, &self.plot.panels(area, &palette), &palette)
+    }
+}
+
+/// One kind of figure, for help, completion and the contract test.
+pub struct FigureKind {
+    /// Its name, as scripts write it after `plot::`.
+    pub name: &'static str,
+    /// What it shows, in one line.
+    pub summary: &'static str,
+    /// The schema of its options: names, types, defaults and what they do.
+    pub options: fn() -> Schema,
+    /// A figure of this kind made of any numbers.
+    pub sample: fn(&[f64]) -> Result<Figure>,
+}
+
+/// All kinds of figures.
+pub const ALL: &[FigureKind] = &[
+    FigureKind {
+        name: "line",
+        summary: "one or several series as lines",
+        options: || schema_for!(LineOptions),
+        sample: line::sample,
+    },
+    FigureKind {
+        name: "scatter",
+        summary: "points in the plane, in groups or coloured by a value",
+        options: || schema_for!(ScatterOptions),
+        sample: scatter::sample,
+    },
+    FigureKind {
+        name: "hist",
+        summary: "how often values occur, for one or several groups",
+        options: || schema_for!(HistOptions),
+        sample: hist::sample,
+    },
+    FigureKind {
+        name: "heatmap",
+        summary: "a matrix as coloured cells",
+        options: || schema_for!(HeatmapOptions),
+        sample: heatmap::sample,
+    },
+    FigureKind {
+        name: "image",
+        summary: "one picture, gray or in colours",
+        options: || schema_for!(ImageOptions),
+        sample: images::sample_one,
+    },
+    FigureKind {
+        name: "images",
+        summary: "many pictures side by side",
+        options: || schema_for!(ImagesOptions),
+        sample: images::sample_many,
+    },
+    FigureKind {
+        name: "grid",
+        summary: "several figures side by side",
+        options: || schema_for!(GridOptions),
+        sample: grid::sample,
+    },
+];

@@ -1,0 +1,207 @@
+//! Runs the statements of a cell one by one: what was done before an error stays done, functions
+//! see the notebook's variables as they are, and the last value is the output.
+
+use std::sync::Arc;
+
+use rhai::{AST, Caches, Dynamic, Engine, EvalAltResult, GlobalRuntimeState, Position, Scope, Stmt};
+
+use crate::{
+    Diagnostic, Display, Help, Kind,
+    context::Context,
+    engine,
+    explain::{self, Explainer},
+    lexer::lex,
+    sources::Sources,
+};
+
+/// The engine with what lives from cell to cell.
+pub(crate) struct Machine {
+    /// The engine with everything bound.
+    pub engine: Engine,
+    /// What the bindings share.
+    pub context: Arc<Context>,
+    /// The texts that errors quote.
+    pub sources: Sources,
+    /// All functions so far; the newest of a name.
+    pub functions: AST,
+    /// The notebook's variables.
+    pub scope: Scope<'static>,
+    global: GlobalRuntimeState,
+}
+
+/// Stands behind every statement: when its value does not come out, the statement has returned.
+#[derive(Clone, Copy)]
+struct WentThrough;
+
+impl Machine {
+    /// A machine without variables and functions.
+    pub fn new(context: Arc<Context>) -> Self {
+        let engine = engine::build(&context);
+        let global = engine.new_global_runtime_state();
+        Self { engine, context, sources: Sources::default(), functions: AST::empty(), scope: Scope::new(), global }
+    }
+
+    /// Forgets all variables and functions.
+    pub fn reset(&mut self) {
+        self.scope.clear();
+        self.context.clear();
+        self.functions = AST::empty();
+        self.sources.forget_functions();
+        self.global = self.engine.new_global_runtime_state();
+    }
+
+    /// Makes the machine usable after a panic in the middle of a statement.
+    pub fn recover(&mut self) {
+        self.global = self.engine.new_global_runtime_state();
+        self.share_variables();
+        self.forget_shadowed();
+    }
+
+    /// The rich form of a value.
+    pub fn display(&self, value: &Dynamic) -> Option<Display> {
+        self.context.reference()?.types.display(value)
+    }
+
+    /// Help on a name: what is bound, or a function of the script.
+    pub fn help(&self, name: &str) -> Result<Help, Diagnostic> {
+        let scripted = self.functions.iter_functions().find(|function| function.name == name);
+        if let Some(function) = scripted {
+            return Ok(crate::help::of_script(name, &function));
+        }
+        match self.context.reference() {
+            Some(reference) => reference.help(name),
+            None => Err(Diagnostic::new(Kind::Name, format!("no help on `{name}`"))),
+        }
+    }
+
+    /// Runs a cell: the value of its last expression, unless a `;` closes it.
+    pub fn run(&mut self, source: &str, code: &str) -> Result<Option<Dynamic>, Diagnostic> {
+        self.sources.insert(source, code);
+        let ast = match self.engine.compile_with_scope(&self.scope, code) {
+            Ok(ast) => ast,
+            Err(error) => return Err(explain::parse::explain(&error, source, code, &self.names())),
+        };
+        self.adopt_functions(&ast, source);
+        let outcome = self.run_statements(source, &ast);
+        self.forget_shadowed();
+        let value = outcome?;
+        Ok(value.filter(|_| !lex(code).ends_with_semicolon()))
+    }
+
+    /// Takes over the functions of a cell; a redefinition replaces.
+    fn adopt_functions(&mut self, ast: &AST, source: &str) {
+        for function in ast.iter_functions() {
+            self.sources.define(function.name, function.params.len(), source);
+        }
+        if ast.has_functions() {
+            self.functions = self.functions.merge(&ast.clone_functions_only());
+        }
+        self.global.lib.clear();
+        self.global.lib.push(self.functions.shared_lib().clone());
+        self.global.source = Some(source.into());
+    }
+
+    fn run_statements(&mut self, source: &str, ast: &AST) -> Result<Option<Dynamic>, Diagnostic> {
+        let mut caches = Caches::new();
+        let end = Stmt::Expr(Box::new(rhai::Expr::DynamicConstant(Box::new(Dynamic::from(WentThrough)), Position::NONE)));
+        let statements: Vec<&Stmt> = ast.statements().iter().filter(|statement| !statement.is_noop()).collect();
+        let mut output = None;
+        for (i, statement) in statements.iter().enumerate() {
+            if self.context.must_stop() || self.context.has_yielded() {
+                return Err(self.interrupted(source, statement.position()));
+            }
+            let is_last = i + 1 == statements.len();
+            let mut block = vec![(*statement).clone()];
+            if !is_last {
+                block.push(end.clone());
+            }
+            let value = self.run_statement(&mut caches, &block, source)?;
+            if !is_last && value.read_lock::<WentThrough>().is_some() {
+                continue;
+            }
+            output = Some(value);
+            break;
+        }
+        if self.context.has_yielded() {
+            let position = statements.last().map_or(Position::NONE, |statement| statement.position());
+            return Err(self.interrupted(source, position));
+        }
+        Ok(output)
+    }
+
+    fn run_statement(&mut self, caches: &mut Caches, block: &[Stmt], source: &str) -> Result<Dynamic, Diagnostic> {
+        let variables = self.scope.len();
+        // Rhai marks this as deprecated for its raw states; the alternative makes a new global
+        // state a statement, in which `global::NAME` would not see the constants before it.
+        #[expect(deprecated)]
+        let result = self.engine.eval_statements_raw(&mut self.global, caches, &mut self.scope, block);
+        if result.is_err() {
+            // What a block declared before it failed is gone with the block.
+            self.scope.rewind(variables);
+        }
+        self.share_variables();
+        result.map_err(|error| self.explain(error, source))
+    }
+
+    /// Makes every variable a shared cell that functions look up by name.
+    fn share_variables(&mut self) {
+        let mut seen = std::collections::HashSet::new();
+        let mut fresh = Vec::new();
+        for (name, constant, value) in self.scope.iter_raw() {
+            if seen.insert(name) {
+                if constant || value.is_shared() {
+                    self.context.set_global(name, value.clone());
+                } else {
+                    fresh.push(name.to_string());
+                }
+            }
+        }
+        // The newest variable comes first in the scope; they are made known in order.
+        for name in fresh.iter().rev() {
+            if let Some(slot) = self.scope.get_mut(name) {
+                *slot = slot.take().into_shared();
+                self.context.set_global(name, slot.clone());
+            }
+        }
+    }
+
+    /// Drops variables that a later one of the same name hides: a tensor that nobody can reach
+    /// any more must not hold its memory. Only between cells, since statements count back from
+    /// the end of the scope.
+    fn forget_shadowed(&mut self) {
+        let mut seen = std::collections::HashSet::new();
+        let mut kept: Vec<(String, Dynamic)> = Vec::new();
+        let total = self.scope.len();
+        for (name, _, value) in self.scope.iter_raw() {
+            if seen.insert(name) {
+                kept.push((name.to_string(), value.clone()));
+            }
+        }
+        if kept.len() < total {
+            self.scope.clear();
+            for (name, value) in kept.into_iter().rev() {
+                self.scope.push_dynamic(name, value);
+            }
+        }
+    }
+
+    fn interrupted(&self, source: &str, position: Position) -> Diagnostic {
+        let mut diagnostic = Diagnostic::new(Kind::Interrupted, "stopped by the user");
+        diagnostic.place = self.sources.place(source, position);
+        diagnostic
+    }
+
+    fn explain(&self, error: Box<EvalAltResult>, source: &str) -> Diagnostic {
+        let names = self.names();
+        Explainer { sources: &self.sources, engine: &self.engine, names: &names }.explain(*error, source)
+    }
+
+    /// All names that a script can use now: for suggestions.
+    fn names(&self) -> explain::Names {
+        explain::Names {
+            variables: self.context.globals().into_iter().map(|(name, value)| (name, value)).collect(),
+            functions: self.functions.iter_functions().map(|f| (f.name.to_string(), f.params.iter().map(|p| p.to_string()).collect())).collect(),
+            reference: self.context.reference().cloned(),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What the bindings of a session share: the port to the front end, the interrupt, the session's
+//! defaults, the notebook's variables.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError, SyncSender},
+    },
+    time::{Duration, Instant},
+};
+
+use rhai::{Dynamic, EvalAltResult, NativeCallContext};
+
+use crate::{
+    Event,
+    fault::{Fault, interrupted},
+    help::Reference,
+};
+
+/// How long a script may go on after long work returned early because of an interrupt: enough to
+/// assign its result, too short to start anything else. In nanoseconds.
+const GRACE: u64 = 30_000_000;
+
+/// The session's defaults that scripts change with `seed`, `device`, `dtype`.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The seed of all random streams.
+    pub seed: u64,
+    /// Where tensors are made.
+    pub device: String,
+    /// What floats are kept in.
+    pub dtype: String,
+}
+
+/// A variable of the notebook, shared between the scope and the functions that see it.
+struct Global {
+    order: usize,
+    value: Dynamic,
+}
+
+/// What the bindings of a session share.
+pub(crate) struct Context {
+    port: Mutex<Option<SyncSender<Event>>>,
+    interrupt: Arc<AtomicBool>,
+    // When long work returned early because of an interrupt, in nanoseconds since the session
+    // began; 0 for never. Read at every operation of a script, hence no lock.
+    yielded: AtomicU64,
+    settings: Mutex<Settings>,
+    globals: Mutex<HashMap<String, Global>>,
+    next: AtomicU64,
+    logged: Mutex<Logged>,
+    args: BTreeMap<String, String>,
+    folder: PathBuf,
+    started: Instant,
+    reference: OnceLock<Arc<Reference>>,
+}
+
+/// What `log` has been told.
+#[derive(Default)]
+pub(crate) struct Logged {
+    /// How many records so far.
+    pub step: u64,
+    /// The newest value of every metric.
+    pub newest: Vec<(String, f64)>,
+}
+
+/// A lock that a panic elsewhere does not take away.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Context {
+    /// A context for a fresh session.
+    pub fn new(settings: Settings, args: BTreeMap<String, String>, folder: PathBuf) -> Self {
+        Self {
+            port: Mutex::default(),
+            interrupt: Arc::default(),
+            yielded: AtomicU64::new(0),
+            settings: Mutex::new(settings),
+            globals: Mutex::default(),
+            next: AtomicU64::new(1),
+            logged: Mutex::default(),
+            args,
+            folder,
+            started: Instant::now(),
+            reference: OnceLock::new(),
+        }
+    }
+
+    /// A cell begins; its events go to `port`.
+    pub fn begin(&self, port: SyncSender<Event>) {
+        self.interrupt.store(false, Ordering::SeqCst);
+        self.yielded.store(0, Ordering::SeqCst);
+        *lock(&self.port) = Some(port);
+    }
+
+    /// The cell is over; who listens to the port sees its end.
+    pub fn end(&self) {
+        *lock(&self.port) = None;
+    }
+
+    /// Tells the front end something. When it is gone, the cell has nobody to work for and stops.
+    pub fn send(&self, event: Event) {
+        let port = lock(&self.port).clone();
+        if let Some(port) = port
+            && port.send(event).is_err()
+        {
+            self.interrupt.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Asks the user; `None` where nobody can answer.
+    pub fn ask(&self, prompt: &str, password: bool) -> Result<Option<String>, Box<EvalAltResult>> {
+        let (reply, answer) = mpsc::channel();
+        self.send(Event::Input { prompt: prompt.to_string(), password, reply });
+        loop {
+            match answer.recv_timeout(Duration::from_millis(20)) {
+                Ok(answer) => return Ok(answer),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) if self.must_stop() => return Err(interrupted()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// The flag that stops the running cell.
+    pub fn interrupt_flag(&self) -> &Arc<AtomicBool> {
+        &self.interrupt
+    }
+
+    /// Whether the user wants the running work to stop.
+    pub fn interrupt_requested(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+
+    /// Long work has seen the interrupt and returns what it has: its statement may end, so that
+    /// the result is assigned, and nothing after it runs.
+    pub fn yield_to_interrupt(&self) {
+        self.yielded.store(self.nanoseconds().max(1), Ordering::SeqCst);
+        self.interrupt.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether long work returned early in this cell.
+    pub fn has_yielded(&self) -> bool {
+        self.yielded.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether a script operation must not begin any more.
+    pub fn must_stop(&self) -> bool {
+        let yielded = self.yielded.load(Ordering::Relaxed);
+        self.interrupt_requested() || (yielded != 0 && self.nanoseconds().saturating_sub(yielded) > GRACE)
+    }
+
+    /// Nanoseconds since the session began.
+    fn nanoseconds(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The session's defaults.
+    pub fn settings(&self) -> Settings {
+        lock(&self.settings).clone()
+    }
+
+    /// Changes the session's defaults.
+    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut lock(&self.settings));
+    }
+
+    /// A number that was not given out before.
+    pub fn fresh_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The value given for `arg(name, ..)` with `--set`.
+    pub fn arg(&self, name: &str) -> Option<&str> {
+        self.args.get(name).map(String::as_str)
+    }
+
+    /// The names given with `--set`.
+    pub fn arg_names(&self) -> impl Iterator<Item = &str> {
+        self.args.keys().map(String::as_str)
+    }
+
+    /// A path of the script, relative to its folder.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.folder.join(Path::new(path))
+    }
+
+    /// The folder of relative paths.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// When the session began.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// What `log` has been told.
+    pub fn logged(&self) -> MutexGuard<'_, Logged> {
+        lock(&self.logged)
+    }
+
+    /// A variable of the notebook.
+    pub fn global(&self, name: &str) -> Option<Dynamic> {
+        lock(&self.globals).get(name).map(|global| global.value.clone())
+    }
+
+    /// Makes a variable visible to functions.
+    pub fn set_global(&self, name: &str, value: Dynamic) {
+        let mut globals = lock(&self.globals);
+        match globals.get_mut(name) {
+            Some(global) => global.value = value,
+            None => {
+                let order = self.next.fetch_add(1, Ordering::Relaxed) as usize;
+                globals.insert(name.to_string(), Global { order, value });
+            }
+        }
+    }
+
+    /// All variables in the order of their making.
+    pub fn globals(&self) -> Vec<(String, Dynamic)> {
+        let globals = lock(&self.globals);
+        let mut list: Vec<_> = globals.iter().map(|(name, global)| (global.order, name.clone(), global.value.clone())).collect();
+        list.sort_by_key(|(order, ..)| *order);
+        list.into_iter().map(|(_, name, value)| (name, value)).collect()
+    }
+
+    /// Forgets all variables and logged metrics.
+    pub fn clear(&self) {
+        // The values are dropped after the lock is given back: a drop may be long.
+        let globals = std::mem::take(&mut *lock(&self.globals));
+        drop(globals);
+        *lock(&self.logged) = Logged::default();
+    }
+
+    /// The documentation of everything that is bound.
+    pub fn reference(&self) -> Option<&Arc<Reference>> {
+        self.reference.get()
+    }
+
+    /// Fills in the documentation, once, when the engine is built.
+    pub fn set_reference(&self, reference: Arc<Reference>) {
+        // A second call would be a second engine for one context, which does not happen.
+        let _ = self.reference.set(reference);
+    }
+}
+
+/// The context of the session in which a native function was called.
+pub(crate) fn of_call(call: &NativeCallContext) -> Result<Arc<Context>, Box<EvalAltResult>> {
+    call.tag()
+        .and_then(|tag| tag.read_lock::<Arc<Context>>().map(|context| Arc::clone(&context)))
+        .ok_or_else(|| Fault::new(crate::Kind::Internal, "the call has no session").into())
+}

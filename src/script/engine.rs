@@ -1,0 +1,83 @@
+//! Builds the Rhai engine of a session: limits, operators, hooks, and everything that is bound.
+
+use std::sync::Arc;
+
+use rhai::{Dynamic, Engine, OptimizationLevel, module_resolvers::DummyModuleResolver};
+
+use crate::{
+    Event, bind,
+    context::Context,
+    help::FunctionName,
+    library::Library,
+};
+
+/// How deep functions may call each other.
+pub(crate) const CALL_DEPTH: usize = 64;
+/// How deep expressions and blocks may be nested.
+const EXPRESSION_DEPTH: usize = 256;
+/// Elements of an array with all that is nested in it: 64 MiB. Rhai checks after every call with
+/// an array, so a recursion of full depth stays within a few GiB.
+pub(crate) const ARRAY_SIZE: usize = 4 << 20;
+/// Bytes of a string.
+pub(crate) const STRING_SIZE: usize = 64 << 20;
+/// Entries of a map with all that is nested in it.
+const MAP_SIZE: usize = 1 << 20;
+/// Between `+` (150) and `**` (190), beside `*` (180) in spirit, but below it: as rhai's own
+/// numbers go, 160 keeps `a @ b + c` and `a @ b > c` right.
+const MATMUL_PRECEDENCE: u8 = 160;
+
+/// An engine whose bindings work on `context`.
+pub(crate) fn build(context: &Arc<Context>) -> Engine {
+    let mut engine = Engine::new();
+    // A literal option map must stay in the tree: an error points at its key.
+    engine.set_optimization_level(OptimizationLevel::None);
+    engine.set_module_resolver(DummyModuleResolver::new());
+    engine.set_fail_on_invalid_map_property(true);
+    engine.disable_symbol("eval");
+    set_limits(&mut engine);
+    set_hooks(&mut engine, context);
+    if let Err(message) = engine.register_custom_operator("@", MATMUL_PRECEDENCE) {
+        // The name and the precedence are constants that Rhai takes; the tests use `@`.
+        context.send(Event::Stderr(format!("{message}\n")));
+    }
+    let mut library = Library::default();
+    bind::all(&mut library);
+    let reference = library.install(&mut engine);
+    context.set_reference(Arc::new(reference));
+    engine.set_default_tag(Dynamic::from(Arc::clone(context)));
+    engine
+}
+
+fn set_limits(engine: &mut Engine) {
+    engine.set_max_call_levels(CALL_DEPTH);
+    engine.set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH);
+    engine.set_max_array_size(ARRAY_SIZE);
+    engine.set_max_string_size(STRING_SIZE);
+    engine.set_max_map_size(MAP_SIZE);
+}
+
+fn set_hooks(engine: &mut Engine, context: &Arc<Context>) {
+    let printer = Arc::clone(context);
+    engine.on_print(move |text| printer.send(Event::Stdout(format!("{text}\n"))));
+    let debugger = Arc::clone(context);
+    engine.on_debug(move |text, _, _| debugger.send(Event::Stderr(format!("{text}\n"))));
+    let watch = Arc::clone(context);
+    engine.on_progress(move |_| watch.must_stop().then_some(Dynamic::UNIT));
+    let variables = Arc::clone(context);
+    // Rhai marks `on_var` as deprecated to say that its signature may change; it is the only way
+    // to let functions see the notebook's variables.
+    #[expect(deprecated)]
+    engine.on_var(move |name, index, call| {
+        // A number means that the parser found the variable in the same piece of code.
+        if index > 0 || call.scope().contains(name) {
+            return Ok(None);
+        }
+        if let Some(value) = variables.global(name) {
+            return Ok(Some(value));
+        }
+        // A script's own function of that name comes before the documented one.
+        let scripted = call.iter_namespaces().any(|module| module.iter_script_fn_info().any(|(.., function, _, _)| function == name));
+        let documented = variables.reference().filter(|reference| !scripted && reference.has_function(name));
+        Ok(documented.and_then(|reference| reference.get(name).next()).map(|entry| Dynamic::from(FunctionName(entry.name.clone()))))
+    });
+}

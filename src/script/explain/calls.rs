@@ -1,0 +1,201 @@
+//! A call that nothing answers: the name is unknown, or it does not take these arguments.
+
+use rhai::Engine;
+
+use super::{Explanation, Names};
+use crate::{Kind, fault::Fault, help::EntryKind, names::nearest, value::type_word};
+
+/// The function and the types of a call, from Rhai's `name (type, type)`.
+struct Call {
+    module: Option<String>,
+    name: String,
+    types: Vec<String>,
+}
+
+/// How a call is written: decides what the first argument is called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// `f(x)`.
+    Function,
+    /// `x.f()`.
+    Method,
+}
+
+/// Explains `function not found`.
+pub(crate) fn explain(signature: &str, style: Style, engine: &Engine, names: &Names) -> Explanation {
+    let call = parse(signature);
+    if is_operator(&call.name) {
+        return operator(&call);
+    }
+    let overloads = overloads(&call, engine, names);
+    if overloads.is_empty() {
+        return unknown(&call, style, engine, names);
+    }
+    let given = call.types.join(", ");
+    let full = call.full_name();
+    let message = match (style, call.types.split_first()) {
+        (Style::Method, Some((receiver, rest))) => {
+            format!("{receiver}.{} does not take ({})", call.name, rest.join(", "))
+        }
+        _ => format!("{full} does not take ({given})"),
+    };
+    let mut fault = Fault::new(Kind::Type, message);
+    const MOST: usize = 8;
+    for overload in overloads.iter().take(MOST) {
+        fault = fault.hint(format!("there is {overload}"));
+    }
+    if overloads.len() > MOST {
+        fault = fault.hint(format!("and {} more: help(\"{full}\")", overloads.len() - MOST));
+    }
+    fault.into()
+}
+
+impl Call {
+    fn full_name(&self) -> String {
+        match &self.module {
+            Some(module) => format!("{module}::{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// Takes `flow::rectified (Map, &str | ImmutableString | String)` apart.
+fn parse(signature: &str) -> Call {
+    let (name, rest) = signature.split_once(" (").unwrap_or((signature, ""));
+    let (module, name) = match name.rsplit_once("::") {
+        Some((module, name)) => (Some(module.to_string()), name),
+        None => (None, name),
+    };
+    let inner = rest.strip_suffix(')').unwrap_or(rest);
+    let types = if inner.is_empty() { Vec::new() } else { inner.split(", ").map(|t| type_word(t).to_string()).collect() };
+    Call { module, name: name.to_string(), types }
+}
+
+fn is_operator(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+}
+
+fn operator(call: &Call) -> Explanation {
+    let message = match call.types.as_slice() {
+        [one] => format!("`{}` does not work on {one}", call.name),
+        [left, right] => format!("`{}` does not work between {left} and {right}", call.name),
+        _ => format!("`{}` does not work here", call.name),
+    };
+    let fault = Fault::new(Kind::Type, message);
+    match call.types.as_slice() {
+        [left, right] if left == "()" || right == "()" => fault.hint("`()` is the value of a statement that gives nothing").into(),
+        _ => fault.into(),
+    }
+}
+
+/// Everything of that name, in the users' words.
+fn overloads(call: &Call, engine: &Engine, names: &Names) -> Vec<String> {
+    let mut list: Vec<String> = Vec::new();
+    if call.module.is_none() {
+        for (name, parameters) in names.functions.iter().filter(|(name, _)| *name == call.name) {
+            list.push(format!("{name}({})", parameters.join(", ")));
+        }
+    }
+    if let Some(reference) = &names.reference {
+        let receiver = call.types.first().map(String::as_str).unwrap_or("");
+        let method = format!("{receiver}.{}", call.name);
+        let full = call.full_name();
+        list.extend(reference.get(&full).filter(|e| e.kind == EntryKind::Function).map(|entry| entry.headline()));
+        list.extend(reference.get(&method).filter(|e| e.kind == EntryKind::Method).map(|entry| entry.headline()));
+        if !list.is_empty() {
+            return list;
+        }
+    }
+    if call.module.is_none() {
+        list.extend(built_in(engine).into_iter().filter(|f| f.name == call.name).map(|f| f.headline()));
+    }
+    list.sort();
+    list.dedup();
+    list
+}
+
+fn unknown(call: &Call, style: Style, engine: &Engine, names: &Names) -> Explanation {
+    let receiver = call.types.first().map_or("", String::as_str);
+    let message = match (style, &call.module) {
+        (Style::Method, _) => format!("{receiver} has no method `{}`", call.name),
+        (Style::Function, Some(module)) => format!("module `{module}` has no function `{}`", call.name),
+        (Style::Function, None) => format!("unknown function `{}`", call.name),
+    };
+    let fault = Fault::new(Kind::Name, message);
+    let Some(reference) = &names.reference else { return fault.into() };
+    if let Some(module) = &call.module {
+        let members = reference.owned_by(module).map(|entry| entry.short());
+        return fault.nearest(&call.name, members).into();
+    }
+    let built_in = built_in(engine);
+    let standard = built_in.iter().filter(|f| style == Style::Function || f.takes(receiver)).map(|f| f.name.as_str());
+    let methods = reference.owned_by(receiver).map(|entry| entry.short());
+    let globals = reference.functions().map(|entry| entry.name.as_str()).filter(|_| style == Style::Function);
+    let scripted = names.functions.iter().map(|(name, _)| name.as_str());
+    let variable = names.variables.iter().find(|(name, _)| *name == call.name);
+    if let Some((name, value)) = variable
+        && value.is_fnptr()
+    {
+        return fault.hint(format!("`{name}` holds a closure: write `{name}.call(...)`")).into();
+    }
+    if let Some(property) = reference.get(&format!("{receiver}.{}", call.name)).find(|e| e.kind == EntryKind::Property) {
+        return fault.hint(format!("`{}` is a property: write it without parentheses", property.short())).into();
+    }
+    if let Some(near) = nearest(&call.name, scripted.chain(methods).chain(globals).chain(standard)) {
+        return fault.hint(format!("did you mean `{near}`?")).into();
+    }
+    let elsewhere = reference.entries().iter().find(|entry| entry.kind == EntryKind::Function && entry.owner().is_some() && entry.short() == call.name);
+    match elsewhere {
+        Some(entry) => fault.hint(format!("there is `{}`", entry.name)).into(),
+        None => fault.into(),
+    }
+}
+
+/// A function that Rhai itself brings.
+pub(crate) struct BuiltIn {
+    /// Its name.
+    pub name: String,
+    /// Types of its parameters in the users' words.
+    pub types: Vec<String>,
+    /// Parameter names, where known.
+    parameters: Vec<String>,
+    /// Its documentation.
+    pub text: String,
+}
+
+impl BuiltIn {
+    /// `push(array, item: any)`.
+    pub fn headline(&self) -> String {
+        let typed = |(i, kind): (usize, &String)| match self.parameters.get(i).filter(|name| !name.is_empty() && *name != "_") {
+            Some(name) => format!("{name}: {kind}"),
+            None => kind.clone(),
+        };
+        let parameters: Vec<String> = self.types.iter().enumerate().map(typed).collect();
+        format!("{}({})", self.name, parameters.join(", "))
+    }
+
+    /// Whether its first parameter is of that type.
+    pub fn takes(&self, kind: &str) -> bool {
+        self.types.first().is_some_and(|first| first == kind || first == "any")
+    }
+}
+
+/// The functions that Rhai itself brings, without operators and property getters.
+pub(crate) fn built_in(engine: &Engine) -> Vec<BuiltIn> {
+    let words = |info: rhai::FuncInfo| {
+        let name = info.metadata.name.as_str();
+        if is_operator(name) || name.contains('$') {
+            return None;
+        }
+        let split = |parameter: &rhai::Identifier| match parameter.split_once(':') {
+            Some((name, kind)) => (name.trim().to_string(), kind.trim().to_string()),
+            None => (parameter.trim().to_string(), String::new()),
+        };
+        let count = info.metadata.num_params;
+        let (parameters, types): (Vec<String>, Vec<String>) = info.metadata.params_info.iter().take(count).map(split).unzip();
+        let types = types.iter().map(|kind| type_word(kind.trim_start_matches("&mut ")).to_string()).collect();
+        let text = info.metadata.comments.iter().map(|line| line.as_str()).collect::<Vec<_>>().join("\n");
+        Some(BuiltIn { name: name.to_string(), types, parameters, text: text.replace("/// ", "").replace("///", "") })
+    };
+    engine.collect_fn_metadata(None, words, true)
+}

@@ -1,0 +1,97 @@
+//! Turns what Rhai says into a [`Diagnostic`]: the place, the chain of calls across cells and
+//! files, a message in the users' words, and hints.
+
+pub(crate) mod calls;
+pub(crate) mod parse;
+mod place;
+mod runtime;
+
+use std::sync::Arc;
+
+use rhai::{Dynamic, Engine, EvalAltResult, Position, Token};
+
+use crate::{
+    Diagnostic, Frame, Kind, Place,
+    fault::{Fault, Spot},
+    help::Reference,
+    lexer::lex,
+    sources::{Sources, byte_at},
+};
+
+/// All names that a script can use now: what a misspelt one is held against.
+pub(crate) struct Names {
+    /// Variables with their values.
+    pub variables: Vec<(String, Dynamic)>,
+    /// The script's functions with their parameters.
+    pub functions: Vec<(String, Vec<String>)>,
+    /// What is bound.
+    pub reference: Option<Arc<Reference>>,
+}
+
+/// What an error comes to, before it has a place.
+pub(crate) type Explanation = Fault;
+
+/// Explains runtime errors.
+pub(crate) struct Explainer<'a> {
+    /// The texts to quote.
+    pub sources: &'a Sources,
+    /// For the functions that Rhai itself brings, and to parse code again.
+    pub engine: &'a Engine,
+    /// What a misspelt name is held against.
+    pub names: &'a Names,
+}
+
+impl Explainer<'_> {
+    /// Explains an error of a statement of `source`.
+    pub fn explain(&self, error: EvalAltResult, source: &str) -> Diagnostic {
+        let mut trace = Vec::new();
+        let mut source = source.to_string();
+        let mut error = error;
+        loop {
+            match error {
+                EvalAltResult::ErrorInFunctionCall(name, _, inner, position) => {
+                    trace.push(Frame { function: function_name(&name), place: self.sources.place(&source, position) });
+                    if let Some(definition) = self.sources.of_function(&name) {
+                        source = definition.to_string();
+                    }
+                    error = *inner;
+                }
+                EvalAltResult::ErrorInModule(_, inner, _) => error = *inner,
+                other => {
+                    error = other;
+                    break;
+                }
+            }
+        }
+        trace.reverse();
+        let position = error.position();
+        let fault = runtime::explain(&error, self.style(&source, position), self.engine, self.names);
+        let place = self.place(&source, position, &fault.spot);
+        let place = place.or_else(|| trace.iter().find_map(|frame: &Frame| frame.place.clone()));
+        Diagnostic { kind: fault.kind, message: fault.message, hints: fault.hints, place, trace, ..Diagnostic::new(Kind::Internal, "") }
+    }
+
+    fn place(&self, source: &str, position: Position, spot: &Spot) -> Option<Place> {
+        let text = self.sources.text(source)?;
+        let part = place::of_spot(self.engine, source, text, position, spot);
+        part.or_else(|| self.sources.place(source, position))
+    }
+
+    /// Whether the name at the position stands behind a `.`.
+    fn style(&self, source: &str, position: Position) -> calls::Style {
+        let behind_dot = || {
+            let text = self.sources.text(source)?;
+            let byte = byte_at(text, position.line()?, position.position()?);
+            let lexed = lex(text);
+            let (index, _) = lexed.at(byte)?;
+            let before = lexed.lexemes.get(index.checked_sub(1)?)?;
+            Some(matches!(before.token, Token::Period | Token::Elvis))
+        };
+        if behind_dot().unwrap_or(false) { calls::Style::Method } else { calls::Style::Function }
+    }
+}
+
+/// Closures have no name of their own.
+fn function_name(name: &str) -> String {
+    if name.starts_with("anon$") { "closure".into() } else { name.to_string() }
+}

@@ -1,0 +1,287 @@
+//! The documentation of everything that is bound: one registry that help, completion and error
+//! messages read.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    Diagnostic, Help, Kind,
+    names::nearest,
+    options::Schema,
+    value::Types,
+};
+
+/// What sort of name an entry documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EntryKind {
+    /// `zeros`, `flow::rectified`.
+    Function,
+    /// `Tensor.sum`.
+    Method,
+    /// `Tensor.shape`.
+    Property,
+    /// `+`, `Tensor[]`.
+    Operator,
+    /// `flow`.
+    Module,
+    /// `Tensor`.
+    Type,
+}
+
+/// One documented name.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// The full name: `zeros`, `flow::rectified`, `Tensor.sum`.
+    pub name: String,
+    /// What sort of name.
+    pub kind: EntryKind,
+    /// `(shape: array, options?: map) -> Tensor`; of a property its type.
+    pub signature: &'static str,
+    /// A summary in one line, then arguments and an example; Markdown, indented as it stands in the source.
+    pub text: &'static str,
+    /// The schema of the trailing option map.
+    pub options: Option<fn() -> Arc<Schema>>,
+}
+
+/// The value of a function's name that is not called, so that `help(flow::rectified)` can be typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FunctionName(pub String);
+
+impl Entry {
+    /// The last part of the name, as it is typed after `::` or `.`.
+    pub fn short(&self) -> &str {
+        let name = self.name.rsplit("::").next().unwrap_or(&self.name);
+        match self.kind {
+            EntryKind::Method | EntryKind::Property => name.rsplit('.').next().unwrap_or(name),
+            _ => name,
+        }
+    }
+
+    /// The module or type that it belongs to.
+    pub fn owner(&self) -> Option<&str> {
+        match self.kind {
+            EntryKind::Function => self.name.rsplit_once("::").map(|(owner, _)| owner),
+            EntryKind::Method | EntryKind::Property => self.name.rsplit_once('.').map(|(owner, _)| owner),
+            _ => None,
+        }
+    }
+
+    /// The first line of the text.
+    pub fn summary(&self) -> &str {
+        self.text.trim_start().lines().next().unwrap_or("").trim()
+    }
+
+    /// Name and signature in one line.
+    pub fn headline(&self) -> String {
+        match self.kind {
+            EntryKind::Property => format!("{}: {}", self.name, self.signature),
+            EntryKind::Module | EntryKind::Type => self.name.clone(),
+            _ => format!("{}{}", self.name, self.signature),
+        }
+    }
+}
+
+/// All documented names.
+pub(crate) struct Reference {
+    entries: Vec<Entry>,
+    index: HashMap<String, Vec<usize>>,
+    /// The types of ours.
+    pub types: Types,
+}
+
+impl Reference {
+    /// Puts the entries in order.
+    pub fn new(entries: Vec<Entry>, types: Types) -> Self {
+        let mut index: HashMap<String, Vec<usize>> = HashMap::new();
+        for (i, entry) in entries.iter().enumerate() {
+            index.entry(entry.name.clone()).or_default().push(i);
+        }
+        Self { entries, index, types }
+    }
+
+    /// All entries in the order of their making.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entries of one full name; more than one where a function has several signatures.
+    pub fn get(&self, name: &str) -> impl Iterator<Item = &Entry> {
+        self.index.get(name).into_iter().flatten().filter_map(|&i| self.entries.get(i))
+    }
+
+    /// Whether there is a function of that full name.
+    pub fn has_function(&self, name: &str) -> bool {
+        self.get(name).any(|entry| entry.kind == EntryKind::Function)
+    }
+
+    /// What belongs to a module or type.
+    pub fn owned_by<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a Entry> {
+        self.entries.iter().filter(move |entry| entry.owner() == Some(owner))
+    }
+
+    /// Global functions.
+    pub fn functions(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.kind == EntryKind::Function && entry.owner().is_none())
+    }
+
+    /// The names of all modules.
+    pub fn modules(&self) -> Vec<&str> {
+        let mut modules: Vec<&str> = self
+            .entries
+            .iter()
+            .filter_map(|entry| match entry.kind {
+                EntryKind::Module => Some(entry.name.as_str()),
+                EntryKind::Function => entry.owner(),
+                _ => None,
+            })
+            .collect();
+        modules.sort_unstable();
+        modules.dedup();
+        modules
+    }
+
+    /// Help on a name: a function, a module, a type, or a method by its last part.
+    pub fn help(&self, name: &str) -> Result<Help, Diagnostic> {
+        let mut found: Vec<&Entry> = self.get(name).collect();
+        let is_module = self.modules().contains(&name);
+        if found.is_empty() && !is_module {
+            found = self.entries.iter().filter(|entry| entry.short() == name).collect();
+        }
+        if found.is_empty() && !is_module {
+            return Err(self.unknown(name));
+        }
+        let mut text = String::new();
+        let mut markdown = String::new();
+        for entry in &found {
+            write_entry(entry, &mut text, &mut markdown);
+        }
+        let lists_members = is_module || found.iter().any(|entry| matches!(entry.kind, EntryKind::Type | EntryKind::Module));
+        if lists_members {
+            self.write_members(name, found.is_empty(), &mut text, &mut markdown);
+        }
+        Ok(Help { name: name.to_string(), text: text.trim_end().to_string(), markdown: markdown.trim_end().to_string() })
+    }
+
+    fn unknown(&self, name: &str) -> Diagnostic {
+        let mut diagnostic = Diagnostic::new(Kind::Name, format!("no help on `{name}`: there is nothing of that name"));
+        let shorts = self.entries.iter().map(Entry::short);
+        let names = self.entries.iter().map(|entry| entry.name.as_str()).chain(shorts);
+        if let Some(near) = nearest(name, names) {
+            diagnostic.hints.push(format!("did you mean `{near}`?"));
+        }
+        diagnostic
+    }
+
+    /// The table of what belongs to a module or type.
+    fn write_members(&self, owner: &str, with_title: bool, text: &mut String, markdown: &mut String) {
+        if with_title {
+            text.push_str(owner);
+            text.push_str("\n\n");
+            markdown.push_str(&format!("### `{owner}`\n\n"));
+        }
+        let members: Vec<&Entry> = self.owned_by(owner).collect();
+        let width = members.iter().map(|entry| entry.short().chars().count()).max().unwrap_or(0);
+        for entry in members {
+            text.push_str(&format!("  {:width$}  {}\n", entry.short(), entry.summary()));
+            markdown.push_str(&format!("- `{}` {}\n", entry.short(), entry.summary()));
+        }
+    }
+}
+
+/// Adds one entry, with the table of its options.
+fn write_entry(entry: &Entry, text: &mut String, markdown: &mut String) {
+    let body = dedent(entry.text);
+    text.push_str(&format!("{}\n\n{}\n", entry.headline(), without_fences(&body)));
+    markdown.push_str(&format!("### `{}`\n\n{body}\n", entry.headline()));
+    let Some(options) = entry.options else {
+        text.push('\n');
+        markdown.push('\n');
+        return;
+    };
+    text.push_str("\nOptions:\n");
+    markdown.push_str("\n| option | type | default | |\n|---|---|---|---|\n");
+    let fields = options().fields();
+    let width = fields.iter().map(|field| field.name.chars().count()).max().unwrap_or(0);
+    for field in &fields {
+        let default = field.default.as_deref().unwrap_or("required");
+        let shown = field.default.as_ref().map_or("required".to_string(), |value| format!("= {value}"));
+        text.push_str(&format!("  {:width$}  {} {shown}\n", field.name, field.kind));
+        for line in field.text.lines() {
+            text.push_str(&format!("  {:width$}    {line}\n", ""));
+        }
+        let one_line = field.text.replace('\n', " ");
+        markdown.push_str(&format!("| `{}` | {} | `{default}` | {one_line} |\n", field.name, field.kind.replace('|', "\\|")));
+    }
+    text.push('\n');
+    markdown.push('\n');
+}
+
+/// Help on a function of the script, from the `///` comments above it.
+pub(crate) fn of_script(name: &str, function: &rhai::ScriptFnMetadata) -> Help {
+    let headline = format!("{name}({})", function.params.join(", "));
+    let strip = |line: &str| line.trim_start().trim_start_matches("///").trim_start_matches(' ').to_string();
+    let body = function.comments.iter().flat_map(|comment| comment.lines()).map(strip).collect::<Vec<_>>().join("\n");
+    let text = format!("{headline}\n\n{}", without_fences(&body));
+    let markdown = format!("### `{headline}`\n\n{body}");
+    Help { name: name.to_string(), text: text.trim_end().to_string(), markdown: markdown.trim_end().to_string() }
+}
+
+/// A text without the indentation that it has in the source.
+pub(crate) fn dedent(text: &str) -> String {
+    let text = text.trim_matches('\n').trim_end();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let first = text.lines().next().map_or(0, indent);
+    let rest = text.lines().skip(1).filter(|line| !line.trim().is_empty()).map(indent).min().unwrap_or(0);
+    let mut out = String::new();
+    for (i, line) in text.lines().enumerate() {
+        if i > 0 {
+            out.push('\n');
+        }
+        out.push_str(line.get(if i == 0 { first } else { rest }..).unwrap_or("").trim_end());
+    }
+    out
+}
+
+/// Code blocks indented instead of fenced: for a terminal.
+fn without_fences(markdown: &str) -> String {
+    let mut out = String::new();
+    let mut inside = false;
+    for line in markdown.lines() {
+        if line.trim_start().starts_with("```") {
+            inside = !inside;
+            continue;
+        }
+        out.push_str(if inside { "    " } else { "" });
+        out.push_str(line);
+        out.push('\n');
+    }
+    out.trim_end().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference() -> Reference {
+        let entry = |name: &str, kind, signature, text| Entry { name: name.into(), kind, signature, text, options: None };
+        Reference::new(
+            vec![
+                entry("flow", EntryKind::Module, "", "Flows and interpolants."),
+                entry("flow::rectified", EntryKind::Function, "(options: map) -> Flow", "A rectified flow.\n\n            ```rhai\n            let m = 1;\n            ```"),
+                entry("Tensor.sum", EntryKind::Method, "(axis?: int) -> Tensor", "The sum."),
+            ],
+            Types::default(),
+        )
+    }
+
+    #[test]
+    fn help_is_found_by_full_and_last_name() {
+        let reference = reference();
+        let help = reference.help("flow::rectified").unwrap();
+        assert_eq!(help.text, "flow::rectified(options: map) -> Flow\n\nA rectified flow.\n\n    let m = 1;");
+        assert!(help.markdown.contains("```rhai\nlet m = 1;\n```"), "{}", help.markdown);
+        assert!(reference.help("sum").unwrap().text.starts_with("Tensor.sum(axis?: int)"));
+        assert!(reference.help("flow").unwrap().text.contains("rectified  A rectified flow."));
+        let unknown = reference.help("flow::rectifed").unwrap_err();
+        assert_eq!(unknown.hints, ["did you mean `flow::rectified`?"]);
+    }
+}

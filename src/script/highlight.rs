@@ -1,0 +1,3 @@
+//! tmp
+use crate::{Token, cell::Machine};
+pub(crate) fn highlight(_m: &Machine, _code: &str) -> Vec<Token> { Vec::new() }

@@ -1,0 +1,146 @@
+//! The cells and files that a session has read: errors quote them, also long after.
+
+use std::{collections::HashMap, sync::Arc};
+
+use rhai::Position;
+
+use crate::{Place, lexer::lex};
+
+/// Where a function was defined.
+struct Definition {
+    parameters: usize,
+    source: String,
+}
+
+/// All sources by name, and which function came from which.
+#[derive(Default)]
+pub(crate) struct Sources {
+    texts: HashMap<String, Arc<str>>,
+    functions: HashMap<String, Vec<Definition>>,
+}
+
+impl Sources {
+    /// Remembers a cell or file.
+    pub fn insert(&mut self, name: &str, text: &str) {
+        self.texts.insert(name.to_string(), text.into());
+    }
+
+    /// Remembers that a function (or closure, by its made-up name) stands in a source.
+    pub fn define(&mut self, function: &str, parameters: usize, source: &str) {
+        let known = self.functions.entry(function.to_string()).or_default();
+        known.retain(|definition| definition.parameters != parameters);
+        known.push(Definition { parameters, source: source.to_string() });
+    }
+
+    /// The source of a function; of several with one name that of the newest.
+    pub fn of_function(&self, function: &str) -> Option<&str> {
+        Some(self.functions.get(function)?.last()?.source.as_str())
+    }
+
+    /// The text of a source.
+    pub fn text(&self, name: &str) -> Option<&Arc<str>> {
+        self.texts.get(name)
+    }
+
+    /// Forgets which functions there are, but not the texts: an error may still quote them.
+    pub fn forget_functions(&mut self) {
+        self.functions.clear();
+    }
+
+    /// The place of the token at a position.
+    pub fn place(&self, source: &str, position: Position) -> Option<Place> {
+        let text = self.text(source)?;
+        let line = position.line()?;
+        let column = position.position().unwrap_or(1);
+        Some(token_place(source, text, line, column))
+    }
+}
+
+/// The byte at which a line (from 1) begins.
+pub(crate) fn line_start(text: &str, line: usize) -> usize {
+    let mut start = 0;
+    for _ in 1..line {
+        match text[start..].find('\n') {
+            Some(at) => start += at + 1,
+            None => return text.len(),
+        }
+    }
+    start
+}
+
+/// The byte of a line and column (both from 1, columns in code points).
+pub(crate) fn byte_at(text: &str, line: usize, column: usize) -> usize {
+    let start = line_start(text, line);
+    let rest = text[start..].split('\n').next().unwrap_or("");
+    let within = rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(at, _)| at);
+    start + within
+}
+
+/// The line and column (both from 1, columns in code points) of a byte.
+pub(crate) fn line_column(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    (line, column)
+}
+
+/// The place of the bytes `start..end`; what lies behind the end of the first line is cut off.
+pub(crate) fn span_place(source: &str, text: &str, start: usize, end: usize) -> Place {
+    let (line, column) = line_column(text, start);
+    let rest = text.get(start..end.max(start)).unwrap_or("").split('\n').next().unwrap_or("");
+    let width = rest.trim_end().chars().count().max(1);
+    let line_text = text[line_start(text, line)..].split('\n').next().unwrap_or("").trim_end_matches('\r');
+    Place { source: source.to_string(), line, column, end: column + width, text: line_text.to_string() }
+}
+
+/// The place of the token that stands at a line and column.
+fn token_place(source: &str, text: &str, line: usize, column: usize) -> Place {
+    let byte = byte_at(text, line, column);
+    let lexed = lex(text);
+    let Some((index, lexeme)) = lexed.at(byte) else {
+        return span_place(source, text, byte, byte + 1);
+    };
+    let start = qualified_start(&lexed, index).unwrap_or(lexeme.start);
+    span_place(source, text, start, lexeme.end)
+}
+
+/// Where `flow::rectified` begins when the token is its `rectified`.
+fn qualified_start(lexed: &crate::lexer::Lexed, index: usize) -> Option<usize> {
+    use rhai::Token;
+    let mut start = None;
+    let mut index = index;
+    while index >= 2 {
+        let (colons, root) = (lexed.lexemes.get(index - 1)?, lexed.lexemes.get(index - 2)?);
+        if !matches!((&colons.token, &root.token), (Token::DoubleColon, Token::Identifier(_))) {
+            break;
+        }
+        start = Some(root.start);
+        index -= 2;
+    }
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_covers_the_token_in_code_points() {
+        let mut sources = Sources::default();
+        sources.insert("cell 1", "let ä = 1;\nlet b = flow::rectified(ä);\n");
+        let place = sources.place("cell 1", Position::new(2, 15)).unwrap();
+        assert_eq!((place.line, place.column, place.end), (2, 9, 24));
+        assert_eq!(place.text, "let b = flow::rectified(ä);");
+        let place = sources.place("cell 1", Position::new(1, 7)).unwrap();
+        assert_eq!((place.column, place.end), (7, 8));
+        assert!(sources.place("cell 2", Position::new(1, 1)).is_none());
+    }
+
+    #[test]
+    fn a_position_past_the_end_stays_inside() {
+        let mut sources = Sources::default();
+        sources.insert("cell 1", "let x =");
+        let place = sources.place("cell 1", Position::new(1, 9)).unwrap();
+        assert_eq!((place.column, place.end, place.text.as_str()), (8, 9, "let x ="));
+    }
+}

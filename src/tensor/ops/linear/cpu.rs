@@ -1,0 +1,296 @@
+//! The CPU kernels of the linear layer: tiles of rows stay in the second-level cache through the
+//! product and the activation; gradients of weights are cut by output rows, so that no thread
+//! needs a copy of them and the result does not depend on the number of threads.
+
+use candle_core::{Device, Tensor as Data};
+
+use super::Activation;
+use crate::{
+    Real, Result, Tensor,
+    ops::matmul::{Matrix, gemm, gemm_parallel},
+    pool::{self, Ptr},
+    simd::math::{Float, erf, sigmoid},
+    tensor::{buffer, with_slice},
+};
+
+/// Rows of a tile: 128 rows of 256 columns in f32 are 128 kB.
+const TILE: usize = 128;
+
+/// Value and slope of an activation at `z`.
+trait Act {
+    fn both<T: Float>(z: T) -> (T, T);
+}
+
+struct Identity;
+struct Relu;
+struct Silu;
+struct Gelu;
+struct Tanh;
+struct Sigmoid;
+struct Softplus;
+
+impl Act for Identity {
+    #[inline(always)]
+    fn both<T: Float>(z: T) -> (T, T) {
+        (z, T::ONE)
+    }
+}
+impl Act for Relu {
+    #[inline(always)]
+    fn both<T: Float>(z: T) -> (T, T) {
+        if z > T::ZERO {
+            (z, T::ONE)
+        } else {
+            (if z < T::ZERO { T::ZERO } else { z }, T::ZERO)
+        }
+    }
+}
+impl Act for Silu {
+    #[inline(always)]
+    fn both<T: Float>(z: T) -> (T, T) {
+        let s = sigmoid(z);
+        let h = z * s;
+        (h, (T::ONE - s).fma(h, s))
+    }
+}
+impl Act for Gelu {
+    #[inline(always)]
+    fn both<T: Float>(z: T) -> (T, T) {
+        let cdf = T::of(0.5 * (1.0 + erf(z.to_f64() * std::f64::consts::FRAC_1_SQRT_2)));
+        let pdf = T::of(0.398_942_280_401_432_7) * (T::of(-0.5) * z * z).exp();
+        (z * cdf, z.fma(pdf, cdf))
+    }
+}
+impl Act for Tanh {
+    #[inline(always)]
+    fn both<T: Float>(z: T) -> (T, T) {
+        let h = z.tanh();
+        (h, T::ONE - h * h)
+    }
+}
+impl Act for Sigmoid {
+    #[inline(always)]
+    fn both<T: Float>(z: T) -> (T, T) {
+        let s = sigmoid(z);
+        (s, s * (T::ONE - s))
+    }
+}
+impl Act for Softplus {
+    #[inline(always)]
+    fn both<T: Float>(z: T) -> (T, T) {
+        let log = (T::ONE + (-z.abs()).exp()).ln();
+        (
+            if z > T::ZERO {
+                z + log
+            } else {
+                log + T::ZERO * z
+            },
+            sigmoid(z),
+        )
+    }
+}
+
+crate::simd! {
+    /// `z = act(z + bias)` and `d = act'(z + bias)`, rows of `bias.len()`.
+    fn activate<T: Float, A: Act>(z: &mut [T], bias: &[T], d: &mut [T]) {
+        let n = bias.len();
+        for (z, d) in z.chunks_exact_mut(n).zip(d.chunks_exact_mut(n)) {
+            for ((z, b), d) in z.iter_mut().zip(bias).zip(d) { (*z, *d) = A::both(*z + *b) }
+        }
+    }
+}
+crate::simd! {
+    /// `z = act(z + bias)`, rows of `bias.len()`.
+    fn activate_only<T: Float, A: Act>(z: &mut [T], bias: &[T]) {
+        for z in z.chunks_exact_mut(bias.len()) {
+            for (z, b) in z.iter_mut().zip(bias) { *z = A::both(*z + *b).0 }
+        }
+    }
+}
+crate::simd! {
+    /// `out[r, j] = sum_k x[r, k] w[j, k]` for few columns: gemm is slow there.
+    fn narrow_product<T: Float>(x: &[T], inputs: usize, w: &[T], out: &mut [T], outputs: usize) {
+        const LANES: usize = 16;
+        for (x, out) in x.chunks_exact(inputs).zip(out.chunks_exact_mut(outputs)) {
+            for (w, out) in w.chunks_exact(inputs).zip(out) {
+                let mut lanes = [T::ZERO; LANES];
+                let (xs, ws) = (x.chunks_exact(LANES), w.chunks_exact(LANES));
+                let mut rest = T::ZERO;
+                for (x, w) in xs.remainder().iter().zip(ws.remainder()) { rest = x.fma(*w, rest) }
+                for (x, w) in xs.zip(ws) {
+                    for ((lane, x), w) in lanes.iter_mut().zip(x).zip(w) { *lane = x.fma(*w, *lane) }
+                }
+                let mut total = rest;
+                for lane in lanes { total += lane }
+                *out = total;
+            }
+        }
+    }
+}
+crate::simd! {
+    /// `dz = g * d`.
+    fn times<T: Float>(g: &[T], d: &[T], dz: &mut [T]) {
+        for ((g, d), dz) in g.iter().zip(d).zip(dz) { *dz = *g * *d }
+    }
+}
+
+type Kernel<T> = (fn(&mut [T], &[T], &mut [T]), fn(&mut [T], &[T]));
+
+fn kernels<T: Float>(act: Activation) -> Kernel<T> {
+    match act {
+        Activation::Identity => (activate::<T, Identity>, activate_only::<T, Identity>),
+        Activation::Relu => (activate::<T, Relu>, activate_only::<T, Relu>),
+        Activation::Silu => (activate::<T, Silu>, activate_only::<T, Silu>),
+        Activation::Gelu => (activate::<T, Gelu>, activate_only::<T, Gelu>),
+        Activation::Tanh => (activate::<T, Tanh>, activate_only::<T, Tanh>),
+        Activation::Sigmoid => (activate::<T, Sigmoid>, activate_only::<T, Sigmoid>),
+        Activation::Softplus => (activate::<T, Softplus>, activate_only::<T, Softplus>),
+    }
+}
+
+/// Calls `f(rows)` for tiles of rows, side by side when the work is worth it.
+fn for_tiles(rows: usize, work: usize, f: impl Fn(std::ops::Range<usize>) + Sync) {
+    let pool = pool::global();
+    let tiles = |range: std::ops::Range<usize>| {
+        for start in range.clone().step_by(TILE) {
+            f(start..(start + TILE).min(range.end));
+        }
+    };
+    if rows * work < 1 << 15 || pool.parts() == 1 {
+        tiles(0..rows);
+    } else {
+        pool.run(|part| tiles(pool::range(rows, 8, part, pool.parts())));
+    }
+}
+
+/// `act(x W^T + b)`, and the slopes `act'(z)` when they are to be kept and not all 1.
+pub(super) fn forward<T: Real>(
+    [x, w, b]: [&Data; 3],
+    [rows, inputs, outputs]: [usize; 3],
+    shape: &[usize],
+    act: Activation,
+    keep: bool,
+) -> Result<(Data, Option<Data>)> {
+    let keep = keep && act != Activation::Identity;
+    let mut y = buffer::<T>(rows * outputs)?;
+    let mut d = if keep {
+        buffer::<T>(rows * outputs)?
+    } else {
+        Vec::new()
+    };
+    let (with_slope, without) = kernels::<T>(act);
+    let (y_base, d_base) = (Ptr(y.as_mut_ptr()), Ptr(d.as_mut_ptr()));
+    with_slice::<T, _>("linear", x, |x| {
+        with_slice::<T, _>("linear", w, |w| {
+            with_slice::<T, _>("linear", b, |b| {
+                for_tiles(rows, inputs * outputs, |tile| {
+                    let (start, n) = (tile.start * outputs, tile.len() * outputs);
+                    // SAFETY: tiles do not overlap and lie within `y`.
+                    let y = unsafe { y_base.slice(start, n) };
+                    let x = &x[tile.start * inputs..tile.end * inputs];
+                    if outputs <= 8 && inputs > 0 {
+                        narrow_product(x, inputs, w, y, outputs);
+                    } else {
+                        let (left, right) =
+                            (Matrix::rows(x, inputs), Matrix::transposed(w, inputs));
+                        gemm(tile.len(), inputs, outputs, left, right, y, false);
+                    }
+                    if outputs == 0 {
+                    } else if keep {
+                        // SAFETY: as above, within `d`.
+                        with_slope(y, b, unsafe { d_base.slice(start, n) });
+                    } else {
+                        without(y, b);
+                    }
+                });
+            })
+        })
+    })???;
+    let slope = if keep {
+        Some(Data::from_vec(d, (rows, outputs), &Device::Cpu)?)
+    } else {
+        None
+    };
+    Ok((Data::from_vec(y, shape, &Device::Cpu)?, slope))
+}
+
+/// Gradients of `x`, `W`, `b` (those that are needed) from `g = dL/dy`.
+pub(super) fn backward<T: Real>(
+    [x, w, g]: [&Data; 3],
+    slope: Option<&Data>,
+    [rows, inputs, outputs]: [usize; 3],
+    needs: [bool; 3],
+) -> Result<Vec<Option<Tensor>>> {
+    let x_shape = x.dims().to_vec();
+    with_slice::<T, _>("linear", g, |g| {
+        let mut scaled = Vec::new();
+        if let Some(slope) = slope {
+            scaled = buffer::<T>(rows * outputs)?;
+            with_slice::<T, _>("linear", slope, |d| {
+                pool::for_each_piece(&mut scaled, 64, |start, dz| {
+                    let r = start..start + dz.len();
+                    times(&g[r.clone()], &d[r], dz);
+                });
+            })?;
+        }
+        let dz: &[T] = if slope.is_some() { &scaled } else { g };
+        let dx = needs[0]
+            .then(|| input_gradient(dz, w, [rows, inputs, outputs], &x_shape))
+            .transpose()?;
+        let dw = needs[1]
+            .then(|| weight_gradient(dz, x, [rows, inputs, outputs]))
+            .transpose()?;
+        let db = needs[2].then(|| bias_gradient(dz, outputs)).transpose()?;
+        Ok(vec![dx, dw, db])
+    })?
+}
+
+/// `dx = dz W`.
+fn input_gradient<T: Real>(
+    dz: &[T],
+    w: &Data,
+    [rows, inputs, outputs]: [usize; 3],
+    shape: &[usize],
+) -> Result<Tensor> {
+    let mut dx = buffer::<T>(rows * inputs)?;
+    with_slice::<T, _>("linear", w, |w| {
+        gemm_parallel(
+            rows,
+            outputs,
+            inputs,
+            Matrix::rows(dz, outputs),
+            Matrix::rows(w, inputs),
+            &mut dx,
+        );
+    })?;
+    Tensor::from_vec(dx, shape)
+}
+
+/// `dW = dz^T x`.
+fn weight_gradient<T: Real>(
+    dz: &[T],
+    x: &Data,
+    [rows, inputs, outputs]: [usize; 3],
+) -> Result<Tensor> {
+    let mut dw = buffer::<T>(outputs * inputs)?;
+    with_slice::<T, _>("linear", x, |x| {
+        gemm_parallel(
+            outputs,
+            rows,
+            inputs,
+            Matrix::transposed(dz, outputs),
+            Matrix::rows(x, inputs),
+            &mut dw,
+        );
+    })?;
+    Tensor::from_vec(dw, &[outputs, inputs])
+}
+
+/// `db = ` the column sums of `dz`.
+fn bias_gradient<T: Real>(dz: &[T], outputs: usize) -> Result<Tensor> {
+    let mut db = buffer::<T>(outputs)?;
+    if outputs > 0 {
+        crate::simd::kernels::sum_rows_into(dz, &mut db);
+    }
+    Tensor::from_vec(db, &[outputs])
+}

@@ -1,0 +1,288 @@
+//! Matrix products by the gemm crate, with our pool.
+//!
+//! candle's own product runs on its rayon pool and fills its result with zeros first; called here
+//! with strides, a transposed operand costs nothing. Rows are cut statically between threads, so
+//! the result does not depend on timing.
+
+use crate::{
+    Error, Real, Result, Tensor, pool,
+    pool::Ptr,
+    tape::record,
+    tensor::{buffer, with_slice},
+    with_real,
+};
+
+/// One operand of a product in memory: values, and the steps between rows and between columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a, T> {
+    pub(crate) values: &'a [T],
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// A row-major matrix with `columns` columns.
+    pub(crate) fn rows(values: &'a [T], columns: usize) -> Self {
+        Self {
+            values,
+            row: columns,
+            column: 1,
+        }
+    }
+
+    /// The transpose of a row-major matrix with `columns` columns.
+    pub(crate) fn transposed(values: &'a [T], columns: usize) -> Self {
+        Self {
+            values,
+            row: 1,
+            column: columns,
+        }
+    }
+}
+
+/// `out = a b` (or `out += a b`) for `a: [m, k]`, `b: [k, n]`, `out: [m, n]` row-major; one thread.
+pub(crate) fn gemm<T: Real>(
+    m: usize,
+    k: usize,
+    n: usize,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    out: &mut [T],
+    add: bool,
+) {
+    let reach = |x: Matrix<T>, rows: usize, columns: usize| {
+        rows == 0 || columns == 0 || (rows - 1) * x.row + (columns - 1) * x.column < x.values.len()
+    };
+    assert!(
+        reach(a, m, k) && reach(b, k, n) && out.len() >= m * n,
+        "gemm: operand too small"
+    );
+    if m == 0 || n == 0 {
+        return;
+    }
+    if k == 0 {
+        if !add {
+            out[..m * n].fill(T::ZERO);
+        }
+        return;
+    }
+    // SAFETY: all reads and writes lie within the slices, as checked above.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            add,
+            a.values.as_ptr(),
+            a.column as isize,
+            a.row as isize,
+            b.values.as_ptr(),
+            b.column as isize,
+            b.row as isize,
+            T::ONE,
+            T::ONE,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// Products below this many multiplications stay on one thread.
+const SERIAL_BELOW: usize = 1 << 16;
+
+/// `out = a b` with the rows of `a` cut between threads.
+pub(crate) fn gemm_parallel<T: Real>(
+    m: usize,
+    k: usize,
+    n: usize,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    out: &mut [T],
+) {
+    let pool = pool::global();
+    if m * k * n < SERIAL_BELOW || pool.parts() == 1 {
+        return gemm(m, k, n, a, b, out, false);
+    }
+    let base = Ptr(out.as_mut_ptr());
+    pool.run(|part| {
+        let rows = pool::range(m, 8, part, pool.parts());
+        if rows.is_empty() {
+            return;
+        }
+        // SAFETY: the rows of different parts do not overlap and lie within `out`.
+        let mine = unsafe { base.slice(rows.start * n, rows.len() * n) };
+        let values = a.values.get(rows.start * a.row..).unwrap_or(&[]);
+        gemm(rows.len(), k, n, Matrix { values, ..a }, b, mine, false);
+    });
+}
+
+impl Tensor {
+    /// The matrix product over the last two axes, `[.., m, k] x [.., k, n] -> [.., m, n]`; leading axes
+    /// broadcast. A vector on the left is a row, on the right a column, and its axis is dropped.
+    pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
+        match (self.rank(), other.rank()) {
+            (0, _) | (_, 0) => Err(mismatch(
+                self,
+                other,
+                "a scalar has no rows or columns (use *)",
+            )),
+            (1, _) => self.unsqueeze(0)?.matmul(other)?.squeeze(-2),
+            (_, 1) => self.matmul(&other.unsqueeze(1)?)?.squeeze(-1),
+            _ => self.product(other),
+        }
+    }
+
+    fn product(&self, other: &Tensor) -> Result<Tensor> {
+        let (ra, rb) = (self.rank(), other.rank());
+        let (k, l) = (self.dims()[ra - 1], other.dims()[rb - 2]);
+        if k != l {
+            return Err(mismatch(
+                self,
+                other,
+                &format!("inner sizes {k} and {l} differ"),
+            ));
+        }
+        if self.dtype() != other.dtype() {
+            let detail = format!(
+                "dtypes {} and {} differ",
+                self.dtype().as_str(),
+                other.dtype().as_str()
+            );
+            return Err(Error::Value {
+                op: "matmul",
+                detail,
+            });
+        }
+        let batch = super::binary::broadcast_shape(
+            "matmul",
+            &self.dims()[..ra - 2],
+            &other.dims()[..rb - 2],
+        )?;
+        let data =
+            with_real!("matmul", self.dtype(), T => batched::<T>(&self.data, &other.data, &batch))?;
+        let (a, b) = (self.data.clone(), other.data.clone());
+        record("matmul", data, &[self, other], move |ctx, g| {
+            let da = || g.matmul(&ctx.input(1, &b).t()?)?.sum_to(a.dims());
+            let db = || ctx.input(0, &a).t()?.matmul(g)?.sum_to(b.dims());
+            Ok(vec![
+                ctx.needs(0).then(da).transpose()?,
+                ctx.needs(1).then(db).transpose()?,
+            ])
+        })
+    }
+}
+
+fn mismatch(a: &Tensor, b: &Tensor, why: &str) -> Error {
+    Error::Shape {
+        op: "matmul",
+        detail: format!("{:?} x {:?}: {why}", a.dims(), b.dims()),
+    }
+}
+
+/// The matrix in the last two axes kept as it lies when one of its steps is 1, else copied.
+fn plain(x: &candle_core::Tensor) -> Result<candle_core::Tensor> {
+    let (dims, stride, rank) = (x.dims(), x.stride(), x.rank());
+    let (rows, columns) = (dims[rank - 2], dims[rank - 1]);
+    let as_rows = stride[rank - 1] == 1 && stride[rank - 2] == columns;
+    let as_columns = stride[rank - 2] == 1 && stride[rank - 1] == rows;
+    if rank == 2 && (as_rows || as_columns) {
+        Ok(x.clone())
+    } else {
+        Ok(x.contiguous()?)
+    }
+}
+
+fn batched<T: Real>(
+    a: &candle_core::Tensor,
+    b: &candle_core::Tensor,
+    batch: &[usize],
+) -> Result<candle_core::Tensor> {
+    let (a, b) = (plain(a)?, plain(b)?);
+    let (m, k, n) = (
+        a.dims()[a.rank() - 2],
+        a.dims()[a.rank() - 1],
+        b.dims()[b.rank() - 1],
+    );
+    let count = crate::memory::count("matmul", batch)?;
+    let mut shape = batch.to_vec();
+    shape.extend([m, n]);
+    let mut out = buffer::<T>(crate::memory::count("matmul", &shape)?)?;
+    // A broadcast right operand lets all rows of all batches be one tall matrix.
+    let (count, m) = if b.rank() == 2 && a.elem_count() == count * m * k {
+        (1, count * m)
+    } else {
+        (count, m)
+    };
+    let (wide_a, wide_b) = (
+        places(&a.dims()[..a.rank() - 2], batch),
+        places(&b.dims()[..b.rank() - 2], batch),
+    );
+    let (ta, tb) = (is_transposed(&a), is_transposed(&b));
+    with_storage::<T, _>(&a, |xa| {
+        with_storage::<T, _>(&b, |xb| {
+            for i in 0..count {
+                let (pa, pb) = (
+                    if count == 1 { 0 } else { wide_a[i] },
+                    if count == 1 { 0 } else { wide_b[i] },
+                );
+                let xa = &xa[pa * (m * k)..];
+                let xb = &xb[pb * (k * n)..];
+                let left = if ta {
+                    Matrix::transposed(xa, m)
+                } else {
+                    Matrix::rows(xa, k)
+                };
+                let right = if tb {
+                    Matrix::transposed(xb, k)
+                } else {
+                    Matrix::rows(xb, n)
+                };
+                gemm_parallel(m, k, n, left, right, &mut out[i * m * n..(i + 1) * m * n]);
+            }
+        })
+    })??;
+    Ok(candle_core::Tensor::from_vec(
+        out,
+        shape,
+        &candle_core::Device::Cpu,
+    )?)
+}
+
+/// Whether a matrix lies in memory as its transpose would.
+fn is_transposed(x: &candle_core::Tensor) -> bool {
+    x.rank() == 2 && !x.is_contiguous()
+}
+
+/// The elements in memory order, also of a transposed matrix.
+fn with_storage<T: Real, R>(x: &candle_core::Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
+    if is_transposed(x) {
+        with_slice("matmul", &x.t()?, f)
+    } else {
+        with_slice("matmul", x, f)
+    }
+}
+
+/// For each place of the broadcast batch, the place in the operand's own batch.
+fn places(own: &[usize], batch: &[usize]) -> Vec<usize> {
+    let count: usize = batch.iter().product();
+    let extra = batch.len() - own.len();
+    let place = |mut index: usize| {
+        let (mut at, mut step) = (0, 1);
+        for axis in (0..batch.len()).rev() {
+            let here = index % batch[axis];
+            index /= batch[axis];
+            if axis >= extra {
+                let size = own[axis - extra];
+                at += if size == 1 { 0 } else { here * step };
+                step *= size;
+            }
+        }
+        at
+    };
+    (0..count).map(place).collect()
+}

@@ -1,0 +1,300 @@
+//! Every operation on tensors: a file for a group that belongs together, forward and backward side
+//! by side; a folder for a fused operation with kernels of its own.
+//!
+//! [`ALL`] lists the differentiable ones with sample shapes. To be in the list is to be tested:
+//! `tests/contract.rs` holds each against finite differences in f64 (also second derivatives), f32
+//! against f64, and strided, broadcast, empty and odd-length inputs.
+
+pub mod adam;
+mod binary;
+mod index;
+pub mod linear;
+mod loss;
+mod matmul;
+mod norm;
+mod reduce;
+mod shape;
+mod softmax;
+mod unary;
+
+pub use binary::broadcast_shape;
+pub use loss::mse_reference;
+
+use crate::{Result, Tensor};
+use linear::Activation;
+
+/// Shapes of the inputs of one call.
+pub type Shapes = &'static [&'static [usize]];
+
+/// A differentiable operation as the contract test sees it.
+pub struct Op {
+    /// Its name; a second entry of one operation says which case it is.
+    pub name: &'static str,
+    /// Applies it to inputs of one of the sample shapes.
+    pub apply: fn(&[Tensor]) -> Result<Tensor>,
+    /// Sample shapes: plain, odd-length, broadcast, empty.
+    pub shapes: &'static [Shapes],
+    /// Inputs are drawn from this interval, on which the operation is smooth.
+    pub domain: (f64, f64),
+}
+
+const ONE: &[Shapes] = &[&[&[3, 5]], &[&[67]], &[&[]], &[&[0, 4]], &[&[2, 3, 4]]];
+const TWO: &[Shapes] = &[
+    &[&[3, 5], &[3, 5]],
+    &[&[67], &[67]],
+    &[&[4, 1], &[3]],
+    &[&[2, 3, 4], &[4]],
+    &[&[5], &[2, 5]],
+    &[&[3, 5], &[]],
+    &[&[1], &[2, 2]],
+    &[&[2, 1, 4], &[3, 1]],
+    &[&[0, 4], &[4]],
+];
+const ROWS: &[Shapes] = &[&[&[3, 5]], &[&[2, 67]], &[&[2, 3, 4]], &[&[4, 1]]];
+const ANY: (f64, f64) = (-2.0, 2.0);
+const POSITIVE: (f64, f64) = (0.3, 2.5);
+
+const fn one(name: &'static str, domain: (f64, f64), apply: fn(&[Tensor]) -> Result<Tensor>) -> Op {
+    Op {
+        name,
+        apply,
+        shapes: ONE,
+        domain,
+    }
+}
+
+const fn two(name: &'static str, domain: (f64, f64), apply: fn(&[Tensor]) -> Result<Tensor>) -> Op {
+    Op {
+        name,
+        apply,
+        shapes: TWO,
+        domain,
+    }
+}
+
+const fn rows(name: &'static str, apply: fn(&[Tensor]) -> Result<Tensor>) -> Op {
+    Op {
+        name,
+        apply,
+        shapes: ROWS,
+        domain: ANY,
+    }
+}
+
+/// Every differentiable operation.
+pub const ALL: &[Op] = &[
+    one("neg", ANY, |x| x[0].neg()),
+    one("exp", ANY, |x| x[0].exp()),
+    one("log", POSITIVE, |x| x[0].log()),
+    one("sqrt", POSITIVE, |x| x[0].sqrt()),
+    one("recip", POSITIVE, |x| x[0].recip()),
+    one("sqr", ANY, |x| x[0].sqr()),
+    one("abs", ANY, |x| x[0].abs()),
+    one("sign", ANY, |x| x[0].sign()),
+    one("sin", ANY, |x| x[0].sin()),
+    one("cos", ANY, |x| x[0].cos()),
+    one("tanh", ANY, |x| x[0].tanh()),
+    one("sigmoid", ANY, |x| x[0].sigmoid()),
+    one("relu", ANY, |x| x[0].relu()),
+    one("silu", ANY, |x| x[0].silu()),
+    one("softplus", ANY, |x| x[0].softplus()),
+    one("gelu", ANY, |x| x[0].gelu()),
+    one("erf", ANY, |x| x[0].erf()),
+    one("affine", ANY, |x| x[0].affine(1.7, -0.3)),
+    one("pow by a number", POSITIVE, |x| x[0].powf(1.3)),
+    one("pow by 3", ANY, |x| x[0].powf(3.0)),
+    one("clamp", ANY, |x| x[0].clamp(-0.7, 1.1)),
+    one("sum of all", ANY, |x| x[0].sum_all()),
+    one("mean of all", ANY, |x| {
+        if x[0].is_empty() {
+            x[0].sum_all()
+        } else {
+            x[0].mean_all()
+        }
+    }),
+    one("norm of all", ANY, |x| x[0].norm_all()),
+    two("add", ANY, |x| x[0].add(&x[1])),
+    two("sub", ANY, |x| x[0].sub(&x[1])),
+    two("mul", ANY, |x| x[0].mul(&x[1])),
+    two("div", POSITIVE, |x| x[0].div(&x[1])),
+    two("pow", POSITIVE, |x| x[0].pow(&x[1])),
+    two("maximum", ANY, |x| x[0].maximum(&x[1])),
+    two("minimum", ANY, |x| x[0].minimum(&x[1])),
+    two("where", ANY, |x| {
+        Tensor::where_cond(
+            &x[0].detach().gt(&Tensor::zeros(&[], x[0].dtype())?)?,
+            &x[0],
+            &x[1],
+        )
+    }),
+    rows("sum", |x| x[0].sum(&[-1])),
+    rows("sum over the first axis", |x| x[0].sum(&[0])),
+    Op {
+        name: "sum over two axes",
+        apply: |x| x[0].sum(&[0, 2]),
+        shapes: &[&[&[2, 3, 4]], &[&[3, 2, 67]]],
+        domain: ANY,
+    },
+    rows("mean", |x| x[0].mean(&[1])),
+    Op {
+        name: "variance",
+        apply: |x| x[0].variance(Some(&[0])),
+        shapes: &[&[&[3, 5]], &[&[7, 2]]],
+        domain: ANY,
+    },
+    Op {
+        name: "std of all",
+        apply: |x| x[0].std(None),
+        shapes: &[&[&[3, 5]], &[&[7]]],
+        domain: ANY,
+    },
+    rows("max", |x| x[0].max(-1)),
+    rows("min", |x| x[0].min(0)),
+    rows("logsumexp", |x| x[0].logsumexp(-1)),
+    rows("logsumexp over the first axis", |x| x[0].logsumexp(0)),
+    rows("norm", |x| x[0].norm(1)),
+    rows("softmax", |x| x[0].softmax(-1)),
+    rows("softmax over the first axis", |x| x[0].softmax(0)),
+    rows("log_softmax", |x| x[0].log_softmax(1)),
+    Op {
+        name: "cross_entropy",
+        apply: |x| x[0].cross_entropy(&Tensor::from_vec(vec![2i64, 0, 1], &[3])?),
+        shapes: &[&[&[3, 5]]],
+        domain: ANY,
+    },
+    Op {
+        name: "layer_norm",
+        apply: |x| x[0].layer_norm(&x[1], &x[2], 1e-5),
+        shapes: &[&[&[3, 5], &[5], &[5]], &[&[2, 2, 67], &[67], &[67]]],
+        domain: ANY,
+    },
+    Op {
+        name: "rms_norm",
+        apply: |x| x[0].rms_norm(&x[1], 1e-5),
+        shapes: &[&[&[3, 5], &[5]], &[&[2, 67], &[67]]],
+        domain: ANY,
+    },
+    Op {
+        name: "matmul",
+        apply: |x| x[0].matmul(&x[1]),
+        shapes: &[
+            &[&[3, 5], &[5, 2]],
+            &[&[67, 3], &[3, 9]],
+            &[&[2, 3, 4], &[2, 4, 5]],
+            &[&[2, 3, 4], &[4, 5]],
+            &[&[3, 4], &[2, 4, 5]],
+            &[&[2, 1, 3, 4], &[3, 4, 2]],
+            &[&[4], &[4, 3]],
+            &[&[2, 4], &[4]],
+            &[&[0, 3], &[3, 2]],
+            &[&[2, 0], &[0, 3]],
+        ],
+        domain: ANY,
+    },
+    rows("reshape", |x| x[0].reshape(&[x[0].len()])),
+    rows("t", |x| x[0].t()),
+    Op {
+        name: "permute",
+        apply: |x| x[0].permute(&[2, 0, 1]),
+        shapes: &[&[&[2, 3, 4]]],
+        domain: ANY,
+    },
+    rows("unsqueeze", |x| x[0].unsqueeze(1)),
+    Op {
+        name: "squeeze",
+        apply: |x| x[0].squeeze(0),
+        shapes: &[&[&[1, 5]]],
+        domain: ANY,
+    },
+    Op {
+        name: "broadcast_to",
+        apply: |x| x[0].broadcast_to(&[2, 3, 4]),
+        shapes: &[&[&[3, 1]], &[&[4]], &[&[]]],
+        domain: ANY,
+    },
+    Op {
+        name: "narrow",
+        apply: |x| x[0].narrow(1, 1, 2),
+        shapes: &[&[&[3, 5]], &[&[2, 3, 4]]],
+        domain: ANY,
+    },
+    rows("pad", |x| x[0].pad(-1, 2, 1)),
+    rows("contiguous", |x| x[0].t()?.contiguous()),
+    rows("flip", |x| x[0].flip(1)),
+    Op {
+        name: "cat",
+        apply: |x| Tensor::cat(&[&x[0], &x[1]], 1),
+        shapes: &[
+            &[&[3, 5], &[3, 2]],
+            &[&[2, 3, 4], &[2, 1, 4]],
+            &[&[2, 0], &[2, 3]],
+        ],
+        domain: ANY,
+    },
+    Op {
+        name: "stack",
+        apply: |x| Tensor::stack(&[&x[0], &x[1]], -1),
+        shapes: &[&[&[3, 5], &[3, 5]]],
+        domain: ANY,
+    },
+    Op {
+        name: "index_select",
+        apply: |x| x[0].index_select(0, &Tensor::from_vec(vec![2i64, 0, 2, -1], &[4])?),
+        shapes: &[&[&[3, 5]], &[&[3]]],
+        domain: ANY,
+    },
+    Op {
+        name: "gather",
+        apply: |x| x[0].gather(1, &Tensor::from_vec(vec![2i64, 2, 0, 1], &[2, 2])?),
+        shapes: &[&[&[2, 5]]],
+        domain: ANY,
+    },
+    Op {
+        name: "select",
+        apply: |x| x[0].select(0, -1),
+        shapes: &[&[&[3, 5]], &[&[4]]],
+        domain: ANY,
+    },
+    Op {
+        name: "mse",
+        apply: |x| x[0].mse(&x[1]),
+        shapes: &[&[&[3, 5], &[3, 5]], &[&[67], &[67]]],
+        domain: ANY,
+    },
+    linear_op("linear", |x| {
+        linear::linear(&x[0], &x[1], &x[2], Activation::Identity)
+    }),
+    linear_op("linear + relu", |x| {
+        linear::linear(&x[0], &x[1], &x[2], Activation::Relu)
+    }),
+    linear_op("linear + silu", |x| {
+        linear::linear(&x[0], &x[1], &x[2], Activation::Silu)
+    }),
+    linear_op("linear + gelu", |x| {
+        linear::linear(&x[0], &x[1], &x[2], Activation::Gelu)
+    }),
+    linear_op("linear + tanh", |x| {
+        linear::linear(&x[0], &x[1], &x[2], Activation::Tanh)
+    }),
+    linear_op("linear + sigmoid", |x| {
+        linear::linear(&x[0], &x[1], &x[2], Activation::Sigmoid)
+    }),
+    linear_op("linear + softplus", |x| {
+        linear::linear(&x[0], &x[1], &x[2], Activation::Softplus)
+    }),
+];
+
+const fn linear_op(name: &'static str, apply: fn(&[Tensor]) -> Result<Tensor>) -> Op {
+    let shapes: &[Shapes] = &[
+        &[&[3, 5], &[4, 5], &[4]],
+        &[&[7, 3], &[19, 3], &[19]],
+        &[&[2, 3, 17], &[2, 17], &[2]],
+        &[&[0, 5], &[4, 5], &[4]],
+    ];
+    Op {
+        name,
+        apply,
+        shapes,
+        domain: ANY,
+    }
+}

@@ -1,0 +1,328 @@
+//! Sums, means, extremes, log-sum-exp, norms. A reduction along axes drops them.
+//!
+//! Sums run in lanes of the working precision and blocks in f64 (candle's sum over the first axis
+//! ran at a thirtieth of PyTorch's speed). Reduced axes are moved last, then rows are reduced.
+
+use crate::{
+    DType, Error, Real, Result, Tensor, pool,
+    simd::{kernels, math::Float},
+    tape::record,
+    tensor::{build, with_slice},
+    with_real,
+};
+
+/// Rows per piece when rows are reduced in parallel; a piece holds whole rows.
+const ROWS: usize = 16;
+
+impl Tensor {
+    /// The sum of all elements, shape `[]`.
+    pub fn sum_all(&self) -> Result<Tensor> {
+        let y = match self.dtype() {
+            DType::F32 | DType::F64 => with_real!("sum", self.dtype(), T => {
+                let total = self.with_slice::<T, _>("sum", sum_parallel)?;
+                build::<T>(&[], 1, |_, y| y.fill(T::of(total)))
+            })?,
+            _ => self.data.to_dtype(DType::I64)?.sum_all()?,
+        };
+        let shape = self.dims().to_vec();
+        record("sum", y, &[self], move |_, g| {
+            Ok(vec![Some(g.broadcast_to(&shape)?)])
+        })
+    }
+
+    /// The sum along some axes, which are dropped.
+    pub fn sum(&self, axes: &[i64]) -> Result<Tensor> {
+        let axes = self.axes("sum", axes)?;
+        if axes.is_empty() {
+            return Ok(self.clone());
+        }
+        let kept = kept_shape(self.dims(), &axes);
+        let y = match self.dtype() {
+            DType::F32 | DType::F64 => {
+                with_real!("sum", self.dtype(), T => sum_axes::<T>(&self.data, &axes))?
+            }
+            _ => self.data.to_dtype(DType::I64)?.sum(axes.as_slice())?,
+        };
+        let shape = self.dims().to_vec();
+        record("sum", y, &[self], move |_, g| {
+            Ok(vec![Some(g.reshape(&kept)?.broadcast_to(&shape)?)])
+        })
+    }
+
+    /// Summed so that the shape becomes `shape`, to which it must be broadcastable from: the gradient of a broadcast.
+    pub fn sum_to(&self, shape: &[usize]) -> Result<Tensor> {
+        if self.dims() == shape {
+            return Ok(self.clone());
+        }
+        let extra = self.rank().saturating_sub(shape.len());
+        let wide =
+            |i: usize| i < extra || (self.dims()[i] != 1 && shape.get(i - extra) == Some(&1));
+        let axes: Vec<i64> = (0..self.rank())
+            .filter(|&i| wide(i))
+            .map(|i| i as i64)
+            .collect();
+        self.sum(&axes)?.reshape(shape)
+    }
+
+    /// The mean of all elements, shape `[]`; NaN when there are none.
+    pub fn mean_all(&self) -> Result<Tensor> {
+        self.floats("mean")?
+            .sum_all()?
+            .affine(1.0 / self.len() as f64, 0.0)
+    }
+
+    /// The mean along some axes, which are dropped.
+    pub fn mean(&self, axes: &[i64]) -> Result<Tensor> {
+        let n: usize = self
+            .axes("mean", axes)?
+            .iter()
+            .map(|&a| self.dims()[a])
+            .product();
+        self.floats("mean")?.sum(axes)?.affine(1.0 / n as f64, 0.0)
+    }
+
+    /// The variance of all elements or along axes, with `n - 1` in the denominator (as PyTorch).
+    pub fn variance(&self, axes: Option<&[i64]>) -> Result<Tensor> {
+        let all: Vec<i64> = (0..self.rank() as i64).collect();
+        let given = axes.unwrap_or(&all);
+        let axes = self.axes("variance", given)?;
+        let n: usize = axes.iter().map(|&a| self.dims()[a]).product();
+        let kept = kept_shape(self.dims(), &axes);
+        let centred = self.sub(&self.mean(given)?.reshape(&kept)?)?;
+        centred
+            .sqr()?
+            .sum(given)?
+            .affine(1.0 / (n as f64 - 1.0), 0.0)
+    }
+
+    /// The square root of [`Tensor::variance`].
+    pub fn std(&self, axes: Option<&[i64]>) -> Result<Tensor> {
+        self.variance(axes)?.sqrt()
+    }
+
+    /// The largest element along an axis, which is dropped; the gradient goes to the first of equals.
+    pub fn max(&self, axis: i64) -> Result<Tensor> {
+        self.extreme("max", axis, Tensor::argmax)
+    }
+
+    /// The smallest element along an axis, which is dropped; the gradient goes to the first of equals.
+    pub fn min(&self, axis: i64) -> Result<Tensor> {
+        self.extreme("min", axis, Tensor::argmin)
+    }
+
+    /// The largest of all elements, shape `[]`.
+    pub fn max_all(&self) -> Result<Tensor> {
+        self.reshape(&[self.len()])?.max(0)
+    }
+
+    /// The smallest of all elements, shape `[]`.
+    pub fn min_all(&self) -> Result<Tensor> {
+        self.reshape(&[self.len()])?.min(0)
+    }
+
+    fn extreme(
+        &self,
+        op: &'static str,
+        axis: i64,
+        arg: fn(&Tensor, i64) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let axis = self.axis(op, axis)? as i64;
+        let index = arg(self, axis)?.unsqueeze(axis)?;
+        self.gather(axis, &index)?.squeeze(axis)
+    }
+
+    /// The place of the (first) largest element along an axis, as i64. No gradient.
+    pub fn argmax(&self, axis: i64) -> Result<Tensor> {
+        self.arg("argmax", axis, |best, v| v > best)
+    }
+
+    /// The place of the (first) smallest element along an axis, as i64. No gradient.
+    pub fn argmin(&self, axis: i64) -> Result<Tensor> {
+        self.arg("argmin", axis, |best, v| v < best)
+    }
+
+    /// The first place where no later value `wins`; a NaN wins over everything, as in PyTorch.
+    fn arg(&self, op: &'static str, axis: i64, wins: fn(f64, f64) -> bool) -> Result<Tensor> {
+        let axis = self.axis(op, axis)?;
+        let n = self.dims()[axis];
+        if n == 0 {
+            let detail = format!("axis {axis} of shape {:?} is empty", self.dims());
+            return Err(Error::Shape { op, detail });
+        }
+        let mut order: Vec<usize> = (0..self.rank()).filter(|&i| i != axis).collect();
+        let shape: Vec<usize> = order.iter().map(|&i| self.dims()[i]).collect();
+        order.push(axis);
+        let rows = Tensor::from_candle(self.data.permute(order)?).to_vec()?;
+        let first = |row: &[f64]| {
+            let mut best = 0;
+            for (i, &v) in row.iter().enumerate() {
+                if !row[best].is_nan() && (v.is_nan() || wins(row[best], v)) {
+                    best = i;
+                }
+            }
+            best as i64
+        };
+        Tensor::from_vec(rows.chunks_exact(n).map(first).collect(), &shape)
+    }
+
+    /// `ln sum exp` along an axis, which is dropped, without overflow.
+    pub fn logsumexp(&self, axis: i64) -> Result<Tensor> {
+        let axis = self.axis("logsumexp", axis)?;
+        let last = self.move_last(axis)?;
+        let n = last.dims().last().copied().unwrap_or(1);
+        let shape = last.dims()[..last.rank() - 1].to_vec();
+        if n == 0 {
+            return Tensor::full(f64::NEG_INFINITY, &shape, self.dtype());
+        }
+        let y = with_real!("logsumexp", last.dtype(), T => last.with_slice::<T, _>("logsumexp", |x| {
+            build::<T>(&shape, ROWS, |start, y| {
+                let rows = x[start * n..(start + y.len()) * n].chunks_exact(n);
+                for (row, y) in rows.zip(y) { *y = kernels::logsumexp_row(row) }
+            })
+        })?)?;
+        let (saved, saved_y) = (last.data.clone(), y.clone());
+        record("logsumexp", y, &[&last], move |ctx, g| {
+            let (x, y) = (ctx.input(0, &saved), ctx.output(&saved_y));
+            // softmax(x) = exp(x - lse(x)); where all are -inf the difference is NaN and the gradient 0.
+            let centre = Tensor::where_cond(
+                &y.gt(&Tensor::full(f64::MIN, &[], y.dtype())?)?,
+                &y,
+                &Tensor::zeros(y.dims(), y.dtype())?,
+            )?;
+            let weights = x.sub(&centre.unsqueeze(-1)?)?.exp()?;
+            Ok(vec![Some(weights.mul(&g.unsqueeze(-1)?)?)])
+        })
+    }
+
+    /// The Euclidean norm of all elements, shape `[]`; its gradient at 0 is 0.
+    pub fn norm_all(&self) -> Result<Tensor> {
+        self.reshape(&[self.len()])?.norm(0)
+    }
+
+    /// The Euclidean norm along an axis, which is dropped; its gradient at 0 is 0.
+    pub fn norm(&self, axis: i64) -> Result<Tensor> {
+        let axis = self.axis("norm", axis)?;
+        let last = self.move_last(axis)?;
+        let n = last.dims().last().copied().unwrap_or(1);
+        let shape = last.dims()[..last.rank() - 1].to_vec();
+        let y = with_real!("norm", last.dtype(), T => last.with_slice::<T, _>("norm", |x| {
+            build::<T>(&shape, ROWS, |start, y| {
+                for (i, y) in y.iter_mut().enumerate() {
+                    let row = (start + i) * n;
+                    *y = T::of(kernels::sum_squares(&x[row..row + n]).sqrt());
+                }
+            })
+        })?)?;
+        let (saved, saved_y) = (last.data.clone(), y.clone());
+        record("norm", y, &[&last], move |ctx, g| {
+            let (x, y) = (ctx.input(0, &saved), ctx.output(&saved_y));
+            let zero = y.eq(&Tensor::zeros(&[], y.dtype())?)?;
+            let safe = Tensor::where_cond(&zero, &Tensor::ones(y.dims(), y.dtype())?, &y)?;
+            Ok(vec![Some(x.mul(&g.div(&safe)?.unsqueeze(-1)?)?)])
+        })
+    }
+
+    /// Axes as sorted indices without repetition; negative ones count from the end.
+    fn axes(&self, op: &'static str, axes: &[i64]) -> Result<Vec<usize>> {
+        let mut found = axes
+            .iter()
+            .map(|&a| self.axis(op, a))
+            .collect::<Result<Vec<_>>>()?;
+        found.sort_unstable();
+        if found.windows(2).any(|w| w[0] == w[1]) {
+            return Err(Error::Value {
+                op,
+                detail: format!("an axis is named twice in {axes:?}"),
+            });
+        }
+        Ok(found)
+    }
+
+    /// Integers become f32 where a mean is meant; floats stay as they are.
+    fn floats(&self, op: &'static str) -> Result<Tensor> {
+        match self.dtype() {
+            DType::F32 | DType::F64 => Ok(self.clone()),
+            d if d.is_int() => self.to_dtype(DType::F32),
+            got => Err(Error::DType {
+                op,
+                expected: "f32 or f64",
+                got,
+            }),
+        }
+    }
+}
+
+fn kept_shape(dims: &[usize], axes: &[usize]) -> Vec<usize> {
+    dims.iter()
+        .enumerate()
+        .map(|(i, &d)| if axes.contains(&i) { 1 } else { d })
+        .collect()
+}
+
+/// The sum of a large slice: one partial sum for each fixed block, so that it does not depend on the number of threads.
+fn sum_parallel<T: Real>(x: &[T]) -> f64 {
+    const BLOCK: usize = 1 << 16;
+    if x.len() <= BLOCK {
+        return kernels::sum(x);
+    }
+    let mut parts = vec![0.0; x.len().div_ceil(BLOCK)];
+    let pool = pool::global();
+    let (n, base) = (parts.len(), pool::Ptr(parts.as_mut_ptr()));
+    pool.run(|part| {
+        let range = pool::range(n, 1, part, pool.parts());
+        // SAFETY: the ranges of different parts do not overlap and lie within `parts`.
+        let mine = unsafe { base.slice(range.start, range.len()) };
+        for (block, out) in range.zip(mine) {
+            *out = kernels::sum(&x[block * BLOCK..((block + 1) * BLOCK).min(x.len())]);
+        }
+    });
+    parts.iter().sum()
+}
+
+fn sum_axes<T: Real>(x: &candle_core::Tensor, axes: &[usize]) -> Result<candle_core::Tensor> {
+    let dims = x.dims();
+    let shape: Vec<usize> = (0..dims.len())
+        .filter(|i| !axes.contains(i))
+        .map(|i| dims[i])
+        .collect();
+    let leading = axes.iter().enumerate().all(|(i, &a)| i == a);
+    let kept: usize = shape.iter().product();
+    if leading && kept > 1 {
+        // Rows are added up whole: no transposition.
+        return with_slice::<T, _>("sum", x, |x| sum_leading(x, kept, &shape))?;
+    }
+    let order: Vec<usize> = (0..dims.len())
+        .filter(|i| !axes.contains(i))
+        .chain(axes.iter().copied())
+        .collect();
+    let reduced: usize = axes.iter().map(|&a| dims[a]).product();
+    with_slice::<T, _>("sum", &x.permute(order)?, |x| {
+        build::<T>(&shape, ROWS, |start, y| {
+            for (i, y) in y.iter_mut().enumerate() {
+                let row = (start + i) * reduced;
+                *y = T::of(kernels::sum(&x[row..row + reduced]));
+            }
+        })
+    })?
+}
+
+/// Sums `[rows, n]` over rows: blocks of columns in parallel, f64 across blocks of rows.
+fn sum_leading<T: Real>(x: &[T], n: usize, shape: &[usize]) -> Result<candle_core::Tensor> {
+    const BLOCK: usize = 256;
+    let mut total = vec![0.0f64; n];
+    let mut partial = crate::tensor::buffer::<T>(n)?;
+    for block in x.chunks(BLOCK * n) {
+        partial.fill(T::ZERO);
+        kernels::sum_rows_into(block, &mut partial);
+        total
+            .iter_mut()
+            .zip(&partial)
+            .for_each(|(t, p)| *t += Float::to_f64(*p));
+    }
+    build::<T>(shape, 64, |start, y| {
+        let n = y.len();
+        y.iter_mut()
+            .zip(&total[start..start + n])
+            .for_each(|(y, t)| *y = T::of(*t));
+    })
+}

@@ -1,0 +1,157 @@
+//! The parameters of a model in one flat buffer: a parameter is a view of it.
+//!
+//! Optimizers, moving averages, clipping and checkpoints are then one pass over one slice, and a
+//! model's tensors see every step at once, without being told.
+
+use candle_core::{DType, Device};
+
+use crate::{Error, Real, Result, Tensor, tape, with_real};
+
+/// Name and place of one parameter in the buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Dotted name, e.g. `net.0.weight`.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its first element in the buffer.
+    pub start: usize,
+}
+
+/// Named parameters in one flat buffer.
+pub struct Params {
+    slots: Vec<Slot>,
+    flat: candle_core::Tensor,
+    leaves: Vec<Tensor>,
+}
+
+impl Params {
+    /// From named initial values, all of one float dtype.
+    pub fn new(values: Vec<(String, Tensor)>) -> Result<Self> {
+        let dtype = values.first().map_or(DType::F32, |(_, t)| t.dtype());
+        let mut slots = Vec::with_capacity(values.len());
+        let mut start = 0;
+        for (name, value) in &values {
+            if value.dtype() != dtype {
+                return Err(Error::DType {
+                    op: "params",
+                    expected: dtype.as_str(),
+                    got: value.dtype(),
+                });
+            }
+            slots.push(Slot {
+                name: name.clone(),
+                shape: value.dims().to_vec(),
+                start,
+            });
+            start += value.len();
+        }
+        let flat = with_real!("params", dtype, T => {
+            let mut flat = crate::tensor::buffer::<T>(start)?;
+            for (slot, (_, value)) in slots.iter().zip(&values) {
+                value.with_slice::<T, _>("params", |x| flat[slot.start..slot.start + x.len()].copy_from_slice(x))?;
+            }
+            Ok(candle_core::Tensor::from_vec(flat, start, &Device::Cpu)?)
+        })?;
+        Self::over(slots, flat, true)
+    }
+
+    fn over(slots: Vec<Slot>, flat: candle_core::Tensor, tracked: bool) -> Result<Self> {
+        let view = |slot: &Slot| {
+            let count = slot.shape.iter().product();
+            let data = Tensor::from_candle(
+                flat.narrow(0, slot.start, count)?
+                    .reshape(slot.shape.as_slice())?,
+            );
+            if tracked { data.param() } else { Ok(data) }
+        };
+        let leaves = slots.iter().map(view).collect::<Result<_>>()?;
+        Ok(Self {
+            slots,
+            flat,
+            leaves,
+        })
+    }
+
+    /// Names, shapes and places.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Parameter `i`, in the order of making.
+    pub fn get(&self, i: usize) -> Result<&Tensor> {
+        self.leaves.get(i).ok_or(Error::Index {
+            op: "params",
+            index: i as i64,
+            size: self.leaves.len(),
+        })
+    }
+
+    /// All parameters, in the order of making.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.leaves
+    }
+
+    /// Number of numbers.
+    pub fn len(&self) -> usize {
+        self.flat.elem_count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The dtype of all.
+    pub fn dtype(&self) -> DType {
+        self.flat.dtype()
+    }
+
+    /// The whole buffer as a tensor without history (a view).
+    pub fn flat(&self) -> Tensor {
+        Tensor::from_candle(self.flat.clone())
+    }
+
+    /// Changes the whole buffer in place; all views see it.
+    pub fn update<T: Real>(&self, f: impl FnOnce(&mut [T])) -> Result<()> {
+        tape::update_in_place(&self.flat, f)
+    }
+
+    /// A copy with a buffer of its own; `tracked` makes its parameters start histories.
+    pub fn duplicate(&self, tracked: bool) -> Result<Self> {
+        Self::over(self.slots.clone(), self.flat.copy()?, tracked)
+    }
+
+    /// Copies the values of another set of the same slots into this one.
+    pub fn copy_from(&self, other: &Params) -> Result<()> {
+        if self.slots != other.slots {
+            let detail = "the two sets have different names or shapes".to_string();
+            return Err(Error::Shape {
+                op: "params",
+                detail,
+            });
+        }
+        with_real!("params", self.dtype(), T => {
+            other.flat().with_slice::<T, _>("params", |from| self.update::<T>(|to| to.copy_from_slice(from)))?
+        })
+    }
+
+    /// Gradients laid into one flat slice in the order of the slots; parameters without one get zeros.
+    pub fn gather<T: Real>(&self, grads: &[Option<Tensor>], out: &mut [T]) -> Result<()> {
+        for (slot, grad) in self.slots.iter().zip(grads) {
+            let count: usize = slot.shape.iter().product();
+            let target = &mut out[slot.start..slot.start + count];
+            match grad {
+                Some(grad) => grad.with_slice::<T, _>("params", |g| target.copy_from_slice(g))?,
+                None => target.fill(T::ZERO),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Changes a tensor's own values in place: for optimizers over tensors that are no views.
+/// Every tensor that shares its data sees it.
+pub fn update_tensor<T: Real>(tensor: &Tensor, f: impl FnOnce(&mut [T])) -> Result<()> {
+    tape::update_in_place(&tensor.data, f)
+}

@@ -1,0 +1,332 @@
+//! The tensor: candle storage and, when it takes part in a gradient, a node of the tape.
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, DType, Device, Storage, WithDType};
+
+use crate::{
+    Error, Result, memory, pool,
+    simd::math::Float,
+    tape::{self, Node},
+};
+
+/// An n-dimensional array of numbers that remembers how it was made, when a gradient may be asked for.
+///
+/// Cheap to clone: data and history are shared. Values never change behind a tensor's back, except
+/// that a parameter follows its buffer when an optimizer steps (see [`crate::params`]).
+#[derive(Clone)]
+pub struct Tensor {
+    pub(crate) data: candle_core::Tensor,
+    pub(crate) node: Option<Arc<Node>>,
+}
+
+/// An element type of float tensors: f32 or f64.
+pub trait Real: Float + WithDType {
+    /// The elements of a CPU storage of this type, to be changed in place.
+    fn slice_mut(storage: &mut CpuStorage) -> candle_core::Result<&mut [Self]>;
+}
+
+impl Real for f32 {
+    fn slice_mut(storage: &mut CpuStorage) -> candle_core::Result<&mut [Self]> {
+        match storage {
+            CpuStorage::F32(values) => Ok(values),
+            _ => candle_core::bail!("expected f32 data"),
+        }
+    }
+}
+
+impl Real for f64 {
+    fn slice_mut(storage: &mut CpuStorage) -> candle_core::Result<&mut [Self]> {
+        match storage {
+            CpuStorage::F64(values) => Ok(values),
+            _ => candle_core::bail!("expected f64 data"),
+        }
+    }
+}
+
+/// Runs `$body` with `$t` as the element type of a float dtype.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! with_real {
+    ($op:expr, $dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            $crate::DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            $crate::DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            got => Err($crate::Error::DType {
+                op: $op,
+                expected: "f32 or f64",
+                got,
+            }),
+        }
+    };
+}
+
+impl Tensor {
+    /// From candle, without history.
+    pub fn from_candle(data: candle_core::Tensor) -> Self {
+        Self { data, node: None }
+    }
+
+    /// The data as a candle tensor, without history.
+    pub fn candle(&self) -> &candle_core::Tensor {
+        &self.data
+    }
+
+    /// From values in row-major order. Errors when their number is not that of the shape.
+    pub fn from_vec<T: WithDType>(values: Vec<T>, shape: &[usize]) -> Result<Self> {
+        let count = memory::count("tensor", shape)?;
+        if count != values.len() {
+            let detail = format!(
+                "{} values do not fill shape {shape:?} of {count} elements",
+                values.len()
+            );
+            return Err(Error::Shape {
+                op: "tensor",
+                detail,
+            });
+        }
+        Ok(Self::from_candle(candle_core::Tensor::from_vec(
+            values,
+            shape,
+            &Device::Cpu,
+        )?))
+    }
+
+    /// A scalar (shape `[]`).
+    pub fn scalar(value: f64, dtype: DType) -> Result<Self> {
+        Self::full(value, &[], dtype)
+    }
+
+    /// Filled with one value; memory is checked first.
+    pub fn full(value: f64, shape: &[usize], dtype: DType) -> Result<Self> {
+        let count = memory::count("full", shape)?;
+        memory::ensure(count, dtype.size_in_bytes())?;
+        let cpu = &Device::Cpu;
+        let data = match dtype {
+            DType::F32 => candle_core::Tensor::from_vec(vec![value as f32; count], shape, cpu)?,
+            DType::F64 => candle_core::Tensor::from_vec(vec![value; count], shape, cpu)?,
+            DType::I64 => candle_core::Tensor::from_vec(vec![value as i64; count], shape, cpu)?,
+            DType::U8 => candle_core::Tensor::from_vec(vec![value as u8; count], shape, cpu)?,
+            other => candle_core::Tensor::full(value, shape, cpu)?.to_dtype(other)?,
+        };
+        Ok(Self::from_candle(data))
+    }
+
+    /// Zeros.
+    pub fn zeros(shape: &[usize], dtype: DType) -> Result<Self> {
+        Self::full(0.0, shape, dtype)
+    }
+
+    /// Ones.
+    pub fn ones(shape: &[usize], dtype: DType) -> Result<Self> {
+        Self::full(1.0, shape, dtype)
+    }
+
+    /// `0, 1, ..., n - 1` as f64 steps from `start` by `step`, in any dtype; shape `[n]`.
+    pub fn arange(start: f64, step: f64, n: usize, dtype: DType) -> Result<Self> {
+        memory::ensure(n, 8)?;
+        let values: Vec<f64> = (0..n).map(|i| start + step * i as f64).collect();
+        Self::from_vec(values, &[n])?.to_dtype(dtype)
+    }
+
+    /// The identity matrix `[n, n]`.
+    pub fn eye(n: usize, dtype: DType) -> Result<Self> {
+        let count = memory::count("eye", &[n, n])?;
+        memory::ensure(count, 8)?;
+        let mut values = vec![0.0; count];
+        values.iter_mut().step_by(n + 1).for_each(|v| *v = 1.0);
+        Self::from_vec(values, &[n, n])?.to_dtype(dtype)
+    }
+
+    /// Sizes of the axes.
+    pub fn dims(&self) -> &[usize] {
+        self.data.dims()
+    }
+
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.data.rank()
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.data.elem_count()
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.data.dtype()
+    }
+
+    /// Where the data lie.
+    pub fn device(&self) -> &Device {
+        self.data.device()
+    }
+
+    /// Whether a gradient may be asked for.
+    pub fn is_tracked(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// The size of an axis; negative ones count from the end.
+    pub fn dim(&self, axis: i64) -> Result<usize> {
+        Ok(self.dims()[self.axis("dim", axis)?])
+    }
+
+    /// An axis as an index; negative ones count from the end.
+    pub fn axis(&self, op: &'static str, axis: i64) -> Result<usize> {
+        let rank = self.rank() as i64;
+        let index = if axis < 0 { axis + rank } else { axis };
+        if (0..rank).contains(&index) {
+            Ok(index as usize)
+        } else {
+            Err(Error::Axis {
+                op,
+                axis,
+                shape: self.dims().to_vec(),
+            })
+        }
+    }
+
+    /// The same values without history.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self::from_candle(self.data.clone())
+    }
+
+    /// The same values as the start of a new history: gradients with respect to it can be asked for.
+    /// Errors for dtypes that have no gradient.
+    pub fn param(&self) -> Result<Self> {
+        if !self.dtype().is_float() {
+            return Err(Error::DType {
+                op: "param",
+                expected: "a float dtype",
+                got: self.dtype(),
+            });
+        }
+        Ok(Self {
+            data: self.data.clone(),
+            node: Some(Node::leaf()),
+        })
+    }
+
+    /// All values in row-major order, converted to f64.
+    pub fn to_vec(&self) -> Result<Vec<f64>> {
+        memory::ensure(self.len(), 8)?;
+        let flat = self.data.flatten_all()?;
+        Ok(match self.dtype() {
+            DType::F64 => flat.to_vec1::<f64>()?,
+            DType::F32 => flat.to_vec1::<f32>()?.into_iter().map(f64::from).collect(),
+            _ => flat.to_dtype(DType::F64)?.to_vec1::<f64>()?,
+        })
+    }
+
+    /// All values in row-major order as i64, for indices and labels. Floats must be whole numbers.
+    pub fn to_ints(&self, op: &'static str) -> Result<Vec<i64>> {
+        if self.dtype().is_int() {
+            return Ok(self.data.flatten_all()?.to_dtype(DType::I64)?.to_vec1()?);
+        }
+        let whole = |v: f64| {
+            let detail = || format!("expected whole numbers, got {v}");
+            if v.fract() == 0.0 {
+                Ok(v as i64)
+            } else {
+                Err(Error::Value {
+                    op,
+                    detail: detail(),
+                })
+            }
+        };
+        self.to_vec()?.into_iter().map(whole).collect()
+    }
+
+    /// The only value of a tensor with one element.
+    pub fn item(&self) -> Result<f64> {
+        match self.to_one()? {
+            Some(value) => Ok(value),
+            None => {
+                let detail = format!("expected one element, got shape {:?}", self.dims());
+                Err(Error::Shape { op: "item", detail })
+            }
+        }
+    }
+
+    fn to_one(&self) -> Result<Option<f64>> {
+        if self.len() != 1 {
+            Ok(None)
+        } else {
+            Ok(self.to_vec()?.first().copied())
+        }
+    }
+
+    /// Whether no element is NaN or infinite.
+    pub fn is_finite(&self) -> Result<bool> {
+        Ok(tape::non_finite(&self.data)?.is_none())
+    }
+
+    /// The values read in place as a slice: CPU, of this very element type, made contiguous if need be.
+    pub fn with_slice<T: WithDType, R>(
+        &self,
+        op: &'static str,
+        f: impl FnOnce(&[T]) -> R,
+    ) -> Result<R> {
+        with_slice(op, &self.data, f)
+    }
+}
+
+/// The values of a candle tensor as a slice, made contiguous if need be.
+pub(crate) fn with_slice<T: WithDType, R>(
+    op: &'static str,
+    data: &candle_core::Tensor,
+    f: impl FnOnce(&[T]) -> R,
+) -> Result<R> {
+    if !data.is_contiguous() {
+        memory::ensure(data.elem_count(), size_of::<T>())?;
+    }
+    let data = data.contiguous()?;
+    let (storage, layout) = data.storage_and_layout();
+    let Storage::Cpu(cpu) = &*storage else {
+        return Err(Error::Value {
+            op,
+            detail: "has no kernel for this device".into(),
+        });
+    };
+    let all = T::cpu_storage_as_slice(cpu)?;
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        return Err(Error::Value {
+            op,
+            detail: "needs contiguous data".into(),
+        });
+    };
+    Ok(f(&all[start..end]))
+}
+
+/// A new CPU tensor whose elements `fill` writes; the buffer comes uninitialised in effect (zeros
+/// from the allocator), so `fill` must write or mean the zeros.
+pub(crate) fn build<T: Real>(
+    shape: &[usize],
+    quantum: usize,
+    fill: impl Fn(usize, &mut [T]) + Sync,
+) -> Result<candle_core::Tensor> {
+    let mut out = buffer::<T>(memory::count("tensor", shape)?)?;
+    pool::for_each_piece(&mut out, quantum, fill);
+    Ok(candle_core::Tensor::from_vec(out, shape, &Device::Cpu)?)
+}
+
+/// Zeroed memory for `n` elements, checked first. Fresh pages come zeroed from the system; small
+/// buffers pay one pass in cache.
+pub(crate) fn buffer<T: Real>(n: usize) -> Result<Vec<T>> {
+    memory::ensure(n, size_of::<T>())?;
+    Ok(vec![T::ZERO; n])
+}

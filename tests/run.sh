@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Runs everything that must hold, in order, and stops at the first thing that does not:
+# format, lints, documentation, Rust tests with the examples in the documentation, the language suite,
+# and every script in scripts/ at reduced size. Needs Rust (rustup) and a C compiler.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
+
+log="$(mktemp -d)"
+trap 'rm -rf "$log"' EXIT
+
+step() { printf '\n== %s\n' "$*"; }
+fail() { printf '\nFAILED: %s\n' "$*" >&2; exit 1; }
+
+# Runs a command; says which step failed.
+check() {
+    local name="$1"
+    shift
+    step "$name"
+    "$@" || fail "$name ($*)"
+}
+
+step "tools"
+command -v cargo >/dev/null || fail "there is no cargo: install Rust from https://rustup.rs"
+command -v cc >/dev/null || fail "there is no C compiler (cc): install gcc or clang"
+for component in rustfmt clippy; do
+    cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component" ||
+        fail "cannot install $component"
+done
+cargo --version
+
+check "format" cargo fmt --all -- --check
+check "lints" cargo clippy --workspace --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" check "documentation" cargo doc --workspace --no-deps
+
+step "Rust tests"
+# The language suite is a test, too; it has its own step below.
+cargo test --workspace --lib --bins --tests --exclude rhapsode-tests 2>&1 | tee "$log/rust" || fail "Rust tests"
+cargo test -p rhapsode-tests --lib --test '*' 2>&1 | tee -a "$log/rust" || fail "Rust tests"
+step "examples in the documentation"
+cargo test --workspace --doc 2>&1 | tee "$log/doc" || fail "examples in the documentation"
+
+step "language suite"
+cargo lang 2>&1 | tee "$log/lang" || fail "language suite"
+
+step "scripts, at reduced size"
+scripts=0
+for script in scripts/*.rhai; do
+    [ -e "$script" ] || continue
+    printf '%s\n' "-- $script"
+    cargo run -q -p rhapsode -- run "$script" --set scale=test --quiet --out "$log/$(basename "$script" .rhai)" ||
+        fail "$script"
+    scripts=$((scripts + 1))
+done
+
+# All summaries in one: `test result: ok. 12 passed; ...` and `12 passed, 0 failed`.
+passed=$(cat "$log/rust" "$log/doc" "$log/lang" | grep -Eo '[0-9]+ passed' | awk '{ n += $1 } END { print n + 0 }')
+printf '\n%d passed, 0 failed\n' "$((passed + scripts))"
