@@ -29,7 +29,15 @@ use std::{
 use rhapsode_script::{Diagnostic, Place, Recorder, Session, SessionOptions};
 
 /// What an expectation begins with.
-const MARKS: [&str; 7] = ["// =>", "// prints:", "// eprints:", "// shows:", "// Error:", "// Trace:", "// Hint:"];
+const MARKS: [&str; 7] = [
+    "// =>",
+    "// prints:",
+    "// eprints:",
+    "// shows:",
+    "// Error:",
+    "// Trace:",
+    "// Hint:",
+];
 /// Begins the next cell.
 const CELL: &str = "// %%";
 
@@ -39,7 +47,11 @@ fn main() -> ExitCode {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--update" => update = true,
-            flag if flag.starts_with('-') => return fail(&format!("unknown option `{flag}`: expected --update or a filter")),
+            flag if flag.starts_with('-') => {
+                return fail(&format!(
+                    "unknown option `{flag}`: expected --update or a filter"
+                ));
+            }
             filter => filters.push(filter.to_string()),
         }
     }
@@ -58,13 +70,20 @@ fn main() -> ExitCode {
 fn run(suite: &Path, filters: &[String], update: bool) -> Result<(usize, usize), String> {
     let (mut passed, mut failed) = (0, 0);
     for path in files(suite)? {
-        let name = path.strip_prefix(suite).unwrap_or(&path).display().to_string();
-        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let mut file = File::parse(&text).map_err(|error| format!("tests/suite/{name}: {error}"))?;
+        let name = path
+            .strip_prefix(suite)
+            .unwrap_or(&path)
+            .display()
+            .to_string();
+        let text =
+            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut file =
+            File::parse(&text).map_err(|error| format!("tests/suite/{name}: {error}"))?;
         let mut changed = false;
         for section in &mut file.sections {
             let title = format!("{name}: {}", section.name);
-            if !filters.is_empty() && !filters.iter().any(|filter| title.contains(filter.as_str())) {
+            if !filters.is_empty() && !filters.iter().any(|filter| title.contains(filter.as_str()))
+            {
                 continue;
             }
             let differences = section.run();
@@ -73,7 +92,10 @@ fn run(suite: &Path, filters: &[String], update: bool) -> Result<(usize, usize),
                 false if update => changed = true,
                 false => {
                     failed += 1;
-                    report(&format!("tests/suite/{name}:{}: {}\n{differences}\n", section.line, section.name));
+                    report(&format!(
+                        "tests/suite/{name}:{}: {}\n{differences}\n",
+                        section.line, section.name
+                    ));
                 }
             }
         }
@@ -128,20 +150,29 @@ struct Cell {
 impl File {
     /// Takes a file apart.
     fn parse(text: &str) -> Result<Self, String> {
-        let mut file = File { head: Vec::new(), sections: Vec::new() };
+        let mut file = File {
+            head: Vec::new(),
+            sections: Vec::new(),
+        };
         for (n, line) in text.lines().enumerate() {
             if let Some(name) = title(line) {
                 if file.sections.iter().any(|section| section.name == name) {
                     return Err(format!("two sections are called `{name}`"));
                 }
-                file.sections.push(Section { name: name.to_string(), line: n + 1, cells: vec![Cell::default()] });
+                file.sections.push(Section {
+                    name: name.to_string(),
+                    line: n + 1,
+                    cells: vec![Cell::default()],
+                });
                 continue;
             }
             let Some(section) = file.sections.last_mut() else {
                 file.head.push(line.to_string());
                 continue;
             };
-            let Some(cell) = section.cells.last_mut() else { continue };
+            let Some(cell) = section.cells.last_mut() else {
+                continue;
+            };
             if line.trim_end() == CELL {
                 section.cells.push(Cell::default());
             } else if MARKS.iter().any(|mark| line.starts_with(mark)) {
@@ -149,7 +180,10 @@ impl File {
             } else if cell.expected.is_empty() {
                 cell.code.push(line.to_string());
             } else if !line.trim().is_empty() {
-                return Err(format!("line {}: code below the expectations of its cell; `{CELL}` begins the next", n + 1));
+                return Err(format!(
+                    "line {}: code below the expectations of its cell; `{CELL}` begins the next",
+                    n + 1
+                ));
             }
         }
         Ok(file)
@@ -177,7 +211,9 @@ impl File {
 
 /// The name in a section's title line.
 fn title(line: &str) -> Option<&str> {
-    line.trim_end().strip_prefix("// --- ")?.strip_suffix(" ---")
+    line.trim_end()
+        .strip_prefix("// --- ")?
+        .strip_suffix(" ---")
 }
 
 impl Section {
@@ -199,7 +235,11 @@ impl Section {
 impl Cell {
     /// The code without the empty lines below it.
     fn code_lines(&self) -> &[String] {
-        let end = self.code.iter().rposition(|line| !line.trim().is_empty()).map_or(0, |last| last + 1);
+        let end = self
+            .code
+            .iter()
+            .rposition(|line| !line.trim().is_empty())
+            .map_or(0, |last| last + 1);
         &self.code[..end]
     }
 }
@@ -209,7 +249,12 @@ fn observe(session: &mut Session, code: &str, number: usize) -> Vec<String> {
     let mut recorder = Recorder::default();
     let result = session.execute(code, &mut recorder);
     let mut lines = Vec::new();
-    let mut tell = |mark: &str, text: &str| lines.extend(text.lines().map(|line| format!("{mark} {line}").trim_end().to_string()));
+    let mut tell = |mark: &str, text: &str| {
+        lines.extend(
+            text.lines()
+                .map(|line| format!("{mark} {line}").trim_end().to_string()),
+        )
+    };
     tell("// prints:", &recorder.stdout);
     tell("// eprints:", &recorder.stderr);
     for display in &recorder.displays {
@@ -226,17 +271,37 @@ fn observe(session: &mut Session, code: &str, number: usize) -> Vec<String> {
 /// An error with its place, trace and hints, as expectations.
 fn tell_error(error: &Diagnostic, cell: &str) -> Vec<String> {
     let place = |place: &Place| {
-        let source = if place.source == cell { String::new() } else { format!("{} ", place.source) };
-        format!("{source}{}:{}-{}:{}", place.line, place.column, place.line, place.end)
+        let source = if place.source == cell {
+            String::new()
+        } else {
+            format!("{} ", place.source)
+        };
+        format!(
+            "{source}{}:{}-{}:{}",
+            place.line, place.column, place.line, place.end
+        )
     };
-    let at = error.place.as_ref().map(|p| place(p) + " ").unwrap_or_default();
+    let at = error
+        .place
+        .as_ref()
+        .map(|p| place(p) + " ")
+        .unwrap_or_default();
     let message = error.message.replace('\n', "\\n");
     let mut lines = vec![format!("// Error: {at}{}: {message}", error.kind.name())];
     for frame in &error.trace {
-        let at = frame.place.as_ref().map(|p| format!(", {}", place(p))).unwrap_or_default();
+        let at = frame
+            .place
+            .as_ref()
+            .map(|p| format!(", {}", place(p)))
+            .unwrap_or_default();
         lines.push(format!("// Trace: {}{at}", frame.function));
     }
-    lines.extend(error.hints.iter().map(|hint| format!("// Hint: {}", hint.replace('\n', "\\n"))));
+    lines.extend(
+        error
+            .hints
+            .iter()
+            .map(|hint| format!("// Hint: {}", hint.replace('\n', "\\n"))),
+    );
     lines
 }
 
@@ -248,7 +313,12 @@ fn describe(out: &mut String, expected: &[String], found: &[String]) {
             false => writeln!(out, "    - {line}"),
         };
     }
-    for line in found.iter().enumerate().filter(|(n, line)| expected.get(*n) != Some(line)).map(|(_, line)| line) {
+    for line in found
+        .iter()
+        .enumerate()
+        .filter(|(n, line)| expected.get(*n) != Some(line))
+        .map(|(_, line)| line)
+    {
         let _ = writeln!(out, "    + {line}");
     }
 }

@@ -53,7 +53,9 @@ pub struct RunArgs {
 /// Reads `key=value`; the value may itself hold `=`.
 fn parse_setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_string(), value.to_string())),
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_string(), value.to_string()))
+        }
         _ => Err(format!("expected key=value, got `{text}`")),
     }
 }
@@ -67,8 +69,14 @@ mod tests {
         assert_eq!(parse_setting("lr=1e-3"), Ok(("lr".into(), "1e-3".into())));
         assert_eq!(parse_setting("name=a=b"), Ok(("name".into(), "a=b".into())));
         assert_eq!(parse_setting("empty="), Ok(("empty".into(), String::new())));
-        assert_eq!(parse_setting("lr"), Err("expected key=value, got `lr`".into()));
-        assert_eq!(parse_setting("=3"), Err("expected key=value, got `=3`".into()));
+        assert_eq!(
+            parse_setting("lr"),
+            Err("expected key=value, got `lr`".into())
+        );
+        assert_eq!(
+            parse_setting("=3"),
+            Err("expected key=value, got `=3`".into())
+        );
     }
 
     #[test]

@@ -73,8 +73,14 @@ impl Error {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Missing { nearest: Some(path), .. } => Some(format!("did you mean `{}`?", path.display())),
-            Error::Command { nearest: Some(name), .. } => Some(format!("did you mean `:{name}`?")),
+            Error::Missing {
+                nearest: Some(path),
+                ..
+            } => Some(format!("did you mean `{}`?", path.display())),
+            Error::Command {
+                nearest: Some(name),
+                ..
+            } => Some(format!("did you mean `:{name}`?")),
             Error::Command { .. } => Some("`:help` lists the commands".into()),
             Error::Exists { .. } => Some("`:save! FILE` replaces it".into()),
             _ => None,
@@ -83,8 +89,12 @@ impl Error {
 
     /// As a person reads it.
     pub fn render(&self, colour: bool) -> String {
-        let label = |text, style: console::Style| style.force_styling(colour).apply_to(text).to_string();
-        let mut text = format!("{}: {self}\n", label("error", console::Style::new().red().bold()));
+        let label =
+            |text, style: console::Style| style.force_styling(colour).apply_to(text).to_string();
+        let mut text = format!(
+            "{}: {self}\n",
+            label("error", console::Style::new().red().bold())
+        );
         if let Some(hint) = self.hint() {
             text += &format!("{}: {hint}\n", label("hint", console::Style::new().cyan()));
         }

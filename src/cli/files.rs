@@ -19,7 +19,10 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     written.map_err(|source| {
         // What could not be completed is of no use; should it stay, its name says what it is.
         let _ = fs::remove_file(&beside);
-        Error::Write { path: path.to_path_buf(), source }
+        Error::Write {
+            path: path.to_path_buf(),
+            source,
+        }
     })
 }
 
@@ -33,19 +36,34 @@ fn write_through(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Reads a script; a missing one suggests the nearest name in its folder.
 pub fn read_script(path: &Path) -> Result<String, Error> {
     let bytes = fs::read(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => Error::Missing { path: path.to_path_buf(), nearest: nearest_file(path) },
-        _ => Error::Read { path: path.to_path_buf(), source },
+        io::ErrorKind::NotFound => Error::Missing {
+            path: path.to_path_buf(),
+            nearest: nearest_file(path),
+        },
+        _ => Error::Read {
+            path: path.to_path_buf(),
+            source,
+        },
     })?;
-    String::from_utf8(bytes).map_err(|_| Error::NotText { path: path.to_path_buf() })
+    String::from_utf8(bytes).map_err(|_| Error::NotText {
+        path: path.to_path_buf(),
+    })
 }
 
 /// The file whose name is most like this one's, in the same folder.
 fn nearest_file(path: &Path) -> Option<PathBuf> {
     let wrong = path.file_name()?.to_str()?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let entries = fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
-    let files = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
-    let mut names: Vec<String> = files.map(|entry| entry.file_name()).filter_map(|n: OsString| n.into_string().ok()).collect();
+    let files = entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
+    let mut names: Vec<String> = files
+        .map(|entry| entry.file_name())
+        .filter_map(|n: OsString| n.into_string().ok())
+        .collect();
     // The order of a folder is the system's; with equal likeness the result should not be.
     names.sort();
     let name = nearest(wrong, names.iter().map(String::as_str))?;
@@ -54,7 +72,11 @@ fn nearest_file(path: &Path) -> Option<PathBuf> {
 
 /// The folder of this user's data for the program.
 pub fn data_folder() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let base = if cfg!(windows) {
         variable("APPDATA")
     } else {

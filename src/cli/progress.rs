@@ -10,13 +10,17 @@ use std::{
 };
 
 use console::style;
-use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle,
+};
 use rhapsode_script::{Progress, ProgressState};
 
 /// With a known number of steps.
-const BAR: &str = "{prefix:.cyan} {bar:24.green/dim} {human_pos}/{human_len} · {speed} · ETA {eta} · {wide_msg}";
+const BAR: &str =
+    "{prefix:.cyan} {bar:24.green/dim} {human_pos}/{human_len} · {speed} · ETA {eta} · {wide_msg}";
 /// Without one.
-const SPINNER: &str = "{prefix:.cyan} {spinner:.green} {human_pos} · {speed} · {elapsed} · {wide_msg}";
+const SPINNER: &str =
+    "{prefix:.cyan} {spinner:.green} {human_pos} · {speed} · {elapsed} · {wide_msg}";
 
 /// The bars of the running cell.
 pub struct Bars {
@@ -41,14 +45,24 @@ struct Bar {
 impl Bars {
     /// Bars that are drawn live or only leave their closing lines.
     pub fn new(live: bool) -> Self {
-        let target = if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { multi: MultiProgress::with_draw_target(target), bars: BTreeMap::new() }
+        let target = if live {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self {
+            multi: MultiProgress::with_draw_target(target),
+            bars: BTreeMap::new(),
+        }
     }
 
     /// Takes a new state of one piece of work; gives its closing line when it ended.
     pub fn update(&mut self, progress: Progress) -> Option<String> {
         let multi = &self.multi;
-        let bar = self.bars.entry(progress.id).or_insert_with(|| Bar::start(multi, &progress));
+        let bar = self
+            .bars
+            .entry(progress.id)
+            .or_insert_with(|| Bar::start(multi, &progress));
         bar.show(progress);
         if bar.newest.state == ProgressState::Running {
             return None;
@@ -70,7 +84,11 @@ impl Bars {
 
     /// Takes the live lines away while `write` writes to the terminal, then draws them again.
     pub fn suspend<R>(&self, write: impl FnOnce() -> R) -> R {
-        if self.bars.is_empty() { write() } else { self.multi.suspend(write) }
+        if self.bars.is_empty() {
+            write()
+        } else {
+            self.multi.suspend(write)
+        }
     }
 }
 
@@ -82,9 +100,17 @@ impl Bar {
             None => ProgressBar::no_length().with_style(bar_style(SPINNER)),
         };
         // The position is set before the line joins the others: steps of an earlier run are no speed.
-        let line = multi.add(line.with_prefix(progress.label.clone()).with_position(progress.step));
+        let line = multi.add(
+            line.with_prefix(progress.label.clone())
+                .with_position(progress.step),
+        );
         line.reset_eta();
-        Self { line, started: Instant::now(), first: progress.step, newest: progress.clone() }
+        Self {
+            line,
+            started: Instant::now(),
+            first: progress.step,
+            newest: progress.clone(),
+        }
     }
 
     /// Moves the line on.
@@ -108,10 +134,13 @@ impl Bar {
 fn bar_style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .with_key("speed", |state: &indicatif::ProgressState, out: &mut dyn Write| {
-            // A line that cannot be formatted is drawn without its speed.
-            let _ = write!(out, "{}", speed_text(state.per_sec()));
-        })
+        .with_key(
+            "speed",
+            |state: &indicatif::ProgressState, out: &mut dyn Write| {
+                // A line that cannot be formatted is drawn without its speed.
+                let _ = write!(out, "{}", speed_text(state.per_sec()));
+            },
+        )
         .progress_chars("━╸─")
 }
 
@@ -127,11 +156,22 @@ fn closing_line(progress: &Progress, first: u64, elapsed: Duration) -> String {
         _ => String::new(),
     };
     let steps = match how {
-        "" => format!("{} steps{of} in {}", HumanCount(progress.step), duration_text(elapsed)),
-        _ => format!("{how}step {}{of} after {}", HumanCount(progress.step), duration_text(elapsed)),
+        "" => format!(
+            "{} steps{of} in {}",
+            HumanCount(progress.step),
+            duration_text(elapsed)
+        ),
+        _ => format!(
+            "{how}step {}{of} after {}",
+            HumanCount(progress.step),
+            duration_text(elapsed)
+        ),
     };
-    let mut line =
-        format!("{} {}  {steps}", sign.for_stderr(), style(progress.label.as_str()).for_stderr().cyan());
+    let mut line = format!(
+        "{} {}  {steps}",
+        sign.for_stderr(),
+        style(progress.label.as_str()).for_stderr().cyan()
+    );
     let done = progress.step.saturating_sub(first);
     if done > 0 && elapsed > Duration::ZERO {
         line += &format!(" · {}", speed_text(done as f64 / elapsed.as_secs_f64()));
@@ -144,7 +184,10 @@ fn closing_line(progress: &Progress, first: u64, elapsed: Duration) -> String {
 
 /// `loss 0.312 · accuracy 0.94`.
 fn metrics_text(metrics: &[(String, f64)]) -> String {
-    let parts: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {}", number_text(*value))).collect();
+    let parts: Vec<String> = metrics
+        .iter()
+        .map(|(name, value)| format!("{name} {}", number_text(*value)))
+        .collect();
     parts.join(" · ")
 }
 
@@ -210,7 +253,11 @@ mod tests {
     #[test]
     fn the_closing_line_says_how_it_ended() {
         let line = |step, state, first, seconds| {
-            plain(&closing_line(&progress(step, state), first, Duration::from_secs_f64(seconds)))
+            plain(&closing_line(
+                &progress(step, state),
+                first,
+                Duration::from_secs_f64(seconds),
+            ))
         };
         assert_eq!(
             line(3_000, ProgressState::Finished, 0, 4.0),
@@ -231,8 +278,13 @@ mod tests {
         let mut bars = Bars::new(false);
         assert_eq!(bars.update(progress(1, ProgressState::Running)), None);
         assert_eq!(bars.update(progress(2, ProgressState::Running)), None);
-        let line = bars.update(progress(3_000, ProgressState::Finished)).unwrap();
-        assert!(plain(&line).starts_with("✓ fit rectified flow  3,000 steps in "), "{line}");
+        let line = bars
+            .update(progress(3_000, ProgressState::Finished))
+            .unwrap();
+        assert!(
+            plain(&line).starts_with("✓ fit rectified flow  3,000 steps in "),
+            "{line}"
+        );
         assert_eq!(bars.close_all(ProgressState::Failed), Vec::<String>::new());
     }
 
@@ -242,19 +294,36 @@ mod tests {
         bars.update(progress(12, ProgressState::Running));
         let lines = bars.close_all(ProgressState::Failed);
         assert_eq!(lines.len(), 1);
-        assert!(plain(&lines[0]).starts_with("✗ fit rectified flow  failed at step 12 of 3,000"), "{lines:?}");
+        assert!(
+            plain(&lines[0]).starts_with("✗ fit rectified flow  failed at step 12 of 3,000"),
+            "{lines:?}"
+        );
     }
 
     #[test]
     fn numbers_show_four_digits_that_count() {
-        let shown = [0.0, 3.0, 0.31249, 12.3456, 1234.5, 123_456.7, 1e-5, 2.5e7, f64::NAN, f64::INFINITY];
-        let expected = ["0", "3", "0.3125", "12.35", "1234", "123457", "1.000e-5", "2.500e7", "NaN", "inf"];
+        let shown = [
+            0.0,
+            3.0,
+            0.31249,
+            12.3456,
+            1234.5,
+            123_456.7,
+            1e-5,
+            2.5e7,
+            f64::NAN,
+            f64::INFINITY,
+        ];
+        let expected = [
+            "0", "3", "0.3125", "12.35", "1234", "123457", "1.000e-5", "2.500e7", "NaN", "inf",
+        ];
         assert_eq!(shown.map(number_text), expected);
     }
 
     #[test]
     fn times_are_in_their_own_unit() {
-        let shown = [0.000_012_34, 0.012_34, 4.23, 185.0].map(|s| duration_text(Duration::from_secs_f64(s)));
+        let shown = [0.000_012_34, 0.012_34, 4.23, 185.0]
+            .map(|s| duration_text(Duration::from_secs_f64(s)));
         assert_eq!(shown, ["12.3 µs", "12.3 ms", "4.2 s", "3 minutes"]);
     }
 }

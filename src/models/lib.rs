@@ -8,9 +8,17 @@
 //! - [`observe`]: how long work reports and is stopped
 //! - [`checkpoint`], [`files`]: models on disk, files that are either old or new
 
+pub mod checkpoint;
 pub mod data;
 mod error;
+pub mod files;
+pub mod flow;
 pub mod metric;
+pub mod nn;
 pub mod observe;
+pub mod ode;
+pub mod optim;
+pub mod reference;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -144,7 +144,14 @@ fn exponent(value: f64, digits: usize) -> String {
 
 /// A number with so many decimals.
 pub(crate) fn fixed(value: f64, decimals: usize) -> String {
-    minus(&format!("{value:.decimals$}"))
+    let text = format!("{value:.decimals$}");
+    // What rounds to zero has no sign.
+    let zero = text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.'));
+    minus(if zero {
+        text.trim_start_matches('-')
+    } else {
+        &text
+    })
 }
 
 /// The typographic minus sign for the hyphen.
@@ -178,7 +185,7 @@ pub(crate) fn count(n: usize) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -390,6 +397,10 @@ mod tests {
         for (value, expected) in cases {
             assert_eq!(number(value, 3), expected);
         }
+        assert_eq!(
+            (fixed(-0.001, 2), fixed(-1.5, 2)),
+            ("0.00".into(), "−1.50".into())
+        );
         assert_eq!(count(1234567), "1,234,567");
         assert_eq!(counted(1, "point"), "1 point");
         assert_eq!(superscript(-10), "⁻¹⁰");

@@ -69,8 +69,11 @@ impl Error {
         match self {
             Error::Option { option, .. } => Some(option),
             Error::Color { .. } => Some("colors"),
-            Error::Length { what, .. } => Some(what),
-            Error::Shape { .. } | Error::Encode { .. } => None,
+            Error::Length {
+                what: what @ ("labels" | "x_ticks" | "y_ticks"),
+                ..
+            } => Some(what),
+            Error::Length { .. } | Error::Shape { .. } | Error::Encode { .. } => None,
         }
     }
 }

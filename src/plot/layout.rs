@@ -19,6 +19,9 @@ const GAP: f64 = 4.0;
 const TICK_LENGTH: f64 = 4.0;
 const BAR_WIDTH: f64 = 13.0;
 const BAR_GAP: f64 = 14.0;
+/// About so many pixels lie between ticks.
+const TICKS_UPWARDS: f64 = 52.0;
+const TICKS_ACROSS: f64 = 62.0;
 /// No panel is drawn smaller, whatever stands around it.
 const LEAST: f64 = 16.0;
 /// More points than this say nothing new to the eye, and make the file large.
@@ -131,53 +134,38 @@ fn frame(placed: &Placed, reserve: f64) -> Frame {
     plot.top += if title.is_empty() { 0.0 } else { 7.0 };
     plot.bottom -= notes.len() as f64 * (NOTE + 3.5);
     plot.bottom -= if notes.is_empty() { 0.0 } else { 5.0 };
-    if !panel.x.label.is_empty() {
-        plot.bottom -= LABEL + 7.0;
-    }
-    if panel.x.visible() {
-        plot.bottom -= TICK_LENGTH + GAP + TICK - 1.0;
-    }
+    plot.bottom -= below(panel);
     plot.bottom = plot.bottom.max(plot.top + LEAST);
 
-    let vertical_ticks = (plot.height() / 48.0) as usize;
-    let y = panel.y.ticks(vertical_ticks.clamp(2, 8));
+    let mut y = panel.y.ticks(ticks_upwards(plot.height()));
     let y_reach = match panel.y.visible() {
         true => widest(&y) + TICK_LENGTH + GAP,
         false => 0.0,
     };
     plot.left += y_reach;
-    if !panel.y.label.is_empty() {
-        plot.left += LABEL + 8.0;
-    }
-    let (bar, bar_reach) = match &panel.bar {
-        Some(bar) => {
-            let ticks = bar.axis().ticks(vertical_ticks.clamp(2, 6));
-            let reach = widest(&ticks) + TICK_LENGTH + GAP;
-            (ticks, reach)
-        }
-        None => (TickSet::default(), 0.0),
+    plot.left += match panel.y.label.is_empty() {
+        true => 0.0,
+        false => LABEL + 8.0,
     };
-    if let Some(bar) = &panel.bar {
-        plot.right -= BAR_GAP + BAR_WIDTH + bar_reach;
-        plot.right -= if bar.label.is_empty() {
+    let (mut bar, mut bar_reach) = (TickSet::default(), 0.0);
+    if let Some(color_bar) = &panel.bar {
+        bar = color_bar.axis().ticks(ticks_upwards(plot.height()).min(6));
+        bar_reach = widest(&bar) + TICK_LENGTH + GAP;
+        let label = if color_bar.label.is_empty() {
             0.0
         } else {
             LABEL + 6.0
         };
+        plot.right -= BAR_GAP + BAR_WIDTH + bar_reach + label;
     }
     plot.right = plot.right.max(plot.left + LEAST);
     if panel.equal {
         plot = equal(panel, plot);
+        y = panel.y.ticks(ticks_upwards(plot.height()));
     }
     let x = fit_x_ticks(panel, plot.width());
-    if let Some((at, name)) = x.major.last()
-        && panel.bar.is_none()
-        && !panel.equal
-    {
-        // The last name may stand out at the right.
-        let end =
-            plot.left + panel.x.scale.unit(*at) * plot.width() + font::width(name, TICK) / 2.0;
-        plot.right -= (end - (area.right - 6.0)).clamp(0.0, plot.width() - LEAST);
+    if panel.bar.is_none() && !panel.equal {
+        plot.right -= overhang(panel, &x, plot, area.right - 6.0);
     }
     Frame {
         title,
@@ -191,9 +179,41 @@ fn frame(placed: &Placed, reserve: f64) -> Frame {
     }
 }
 
-/// As many ticks on the x axis as have room for their names.
+/// Height of what stands between the plot and the notes: the x axis and its label.
+fn below(panel: &Panel) -> f64 {
+    let label = if panel.x.label.is_empty() {
+        0.0
+    } else {
+        LABEL + 7.0
+    };
+    match panel.x.visible() {
+        true => label + TICK_LENGTH + GAP + TICK - 1.0,
+        false => label,
+    }
+}
+
+/// How far the name of the last x tick would stand out beyond `right`.
+fn overhang(panel: &Panel, x: &TickSet, plot: Rect, right: f64) -> f64 {
+    let Some((at, name)) = x.major.last() else {
+        return 0.0;
+    };
+    let middle = plot.left + panel.x.scale.unit(*at) * plot.width();
+    let end = middle + font::width(name, TICK) / 2.0;
+    (end - right).clamp(0.0, (plot.width() - LEAST).max(0.0))
+}
+
+fn ticks_upwards(height: f64) -> usize {
+    ((height / TICKS_UPWARDS) as usize).clamp(2, 8)
+}
+
+/// As many ticks on the x axis as have room for their names; as far apart as on the y axis where they have one unit.
 fn fit_x_ticks(panel: &Panel, width: f64) -> TickSet {
-    let most = ((width / 62.0) as usize).clamp(2, 9);
+    let apart = if panel.equal {
+        TICKS_UPWARDS
+    } else {
+        TICKS_ACROSS
+    };
+    let most = ((width / apart) as usize).clamp(2, 9);
     let fits = |ticks: &TickSet| {
         let ends: Vec<(f64, f64)> = ticks
             .major
@@ -205,15 +225,15 @@ fn fit_x_ticks(panel: &Panel, width: f64) -> TickSet {
             })
             .collect();
         ends.windows(2).all(|pair| match pair {
-            [a, b] => a.1 + 8.0 <= b.0.max(a.0) || a.0 >= b.1 + 8.0,
+            [a, b] => a.1 + 8.0 <= b.0 || b.1 + 8.0 <= a.0,
             _ => true,
         })
     };
-    let sets = (1..=most).rev().map(|count| panel.x.ticks(count));
-    sets.clone()
-        .find(fits)
-        .or_else(|| sets.last())
-        .unwrap_or_default()
+    let fewer = (2..=most)
+        .rev()
+        .map(|count| panel.x.ticks(count))
+        .find(fits);
+    fewer.unwrap_or_else(|| panel.x.ticks(1))
 }
 
 /// The widest name of the ticks.

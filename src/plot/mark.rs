@@ -230,7 +230,7 @@ impl Projection {
             colors,
             // The ones that are left cover what all of them would.
             radius: match thinned {
-                true => radius.max(cell * 0.55),
+                true => radius.max(cell * 0.7),
                 false => radius,
             },
         }
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn lines_are_cut_to_the_area() {
         let inside = vec![[1.0, 1.0], [9.0, 9.0]];
-        assert_eq!(cut(&inside, &AREA), [inside.clone()]);
+        assert_eq!(cut(&inside, &AREA), std::slice::from_ref(&inside));
         let through = [[-5.0, 5.0], [15.0, 5.0]];
         assert_eq!(cut(&through, &AREA), [vec![[0.0, 5.0], [10.0, 5.0]]]);
         let out_and_in = [[5.0, 5.0], [5.0, 20.0], [6.0, 20.0], [6.0, 5.0]];

@@ -70,7 +70,7 @@ impl Scale {
                     (lo - (hi - lo) * pad, hi + (hi - lo) * pad)
                 };
                 // Ends that f64 holds as normal numbers.
-                let (lo, hi) = (lo.max(-307.0), hi.min(307.9).max(-306.0));
+                let (lo, hi) = (lo.max(-307.0), hi.clamp(-306.0, 307.9));
                 Self {
                     kind,
                     lo: 10f64.powf(lo),
@@ -84,7 +84,11 @@ impl Scale {
     pub(crate) fn unit(&self, value: f64) -> f64 {
         let t = match self.kind {
             Kind::Linear => (value - self.lo) / (self.hi - self.lo),
-            Kind::Log => (value / self.lo).ln() / (self.hi / self.lo).ln(),
+            // Not the logarithm of a quotient, which may overflow.
+            Kind::Log => {
+                let value = value.max(f64::MIN_POSITIVE);
+                (value.ln() - self.lo.ln()) / (self.hi.ln() - self.lo.ln())
+            }
         };
         t.clamp(-1e6, 1e6)
     }

@@ -1,7 +1,7 @@
 //! Runs the statements of a cell one by one: what was done before an error stays done, functions
 //! see the notebook's variables as they are, and the last value is the output.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rhai::{AST, Caches, Dynamic, Engine, EvalAltResult, GlobalRuntimeState, Position, Scope, Stmt};
 
@@ -9,7 +9,7 @@ use crate::{
     Diagnostic, Display, Help, Kind,
     context::Context,
     engine,
-    explain::{self, Explainer},
+    explain::{self, Explainer, calls::BuiltIn},
     lexer::lex,
     sources::Sources,
 };
@@ -27,6 +27,7 @@ pub(crate) struct Machine {
     /// The notebook's variables.
     pub scope: Scope<'static>,
     global: GlobalRuntimeState,
+    built_in: OnceLock<Vec<BuiltIn>>,
 }
 
 /// Stands behind every statement: when its value does not come out, the statement has returned.
@@ -38,7 +39,7 @@ impl Machine {
     pub fn new(context: Arc<Context>) -> Self {
         let engine = engine::build(&context);
         let global = engine.new_global_runtime_state();
-        Self { engine, context, sources: Sources::default(), functions: AST::empty(), scope: Scope::new(), global }
+        Self { engine, context, sources: Sources::default(), functions: AST::empty(), scope: Scope::new(), global, built_in: OnceLock::new() }
     }
 
     /// Forgets all variables and functions.
@@ -196,10 +197,17 @@ impl Machine {
         Explainer { sources: &self.sources, engine: &self.engine, names: &names }.explain(*error, source)
     }
 
+    /// The functions that Rhai itself brings; listed when first asked for, since that takes
+    /// milliseconds.
+    pub fn built_in(&self) -> &[BuiltIn] {
+        self.built_in.get_or_init(|| explain::calls::built_in(&self.engine))
+    }
+
     /// All names that a script can use now: for suggestions.
-    fn names(&self) -> explain::Names {
+    fn names(&self) -> explain::Names<'_> {
         explain::Names {
-            variables: self.context.globals().into_iter().map(|(name, value)| (name, value)).collect(),
+            built_in: self.built_in(),
+            variables: self.context.globals(),
             functions: self.functions.iter_functions().map(|f| (f.name.to_string(), f.params.iter().map(|p| p.to_string()).collect())).collect(),
             reference: self.context.reference().cloned(),
         }

@@ -51,6 +51,8 @@ pub(crate) struct Context {
     settings: Mutex<Settings>,
     globals: Mutex<HashMap<String, Global>>,
     next: AtomicU64,
+    // How many random tensors were drawn since the seed was set.
+    draws: AtomicU64,
     logged: Mutex<Logged>,
     args: BTreeMap<String, String>,
     folder: PathBuf,
@@ -82,6 +84,7 @@ impl Context {
             settings: Mutex::new(settings),
             globals: Mutex::default(),
             next: AtomicU64::new(1),
+            draws: AtomicU64::new(0),
             logged: Mutex::default(),
             args,
             folder,
@@ -172,6 +175,16 @@ impl Context {
     /// A number that was not given out before.
     pub fn fresh_id(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The number of the next random draw since the seed was set.
+    pub fn next_draw(&self) -> u64 {
+        self.draws.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Draws repeat from here on as after the last `seed`.
+    pub fn restart_draws(&self) {
+        self.draws.store(0, Ordering::Relaxed);
     }
 
     /// The value given for `arg(name, ..)` with `--set`.

@@ -73,6 +73,9 @@ impl Fault {
 
 impl From<Fault> for Box<EvalAltResult> {
     fn from(fault: Fault) -> Self {
+        if fault.kind == Kind::Interrupted {
+            return interrupted();
+        }
         EvalAltResult::ErrorRuntime(Dynamic::from(fault), Position::NONE).into()
     }
 }

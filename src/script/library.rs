@@ -98,6 +98,14 @@ impl Library {
         self.global.set_iterator::<T>();
     }
 
+    /// Lets scripts loop over a type by taking it apart.
+    pub fn rows_of<T: Variant + Clone>(&mut self, rows: fn(T) -> Box<dyn Iterator<Item = Dynamic>>) {
+        self.global.set_iter(std::any::TypeId::of::<T>(), move |value| match value.try_cast::<T>() {
+            Some(value) => rows(value),
+            None => Box::new(std::iter::empty()),
+        });
+    }
+
     #[expect(clippy::too_many_arguments, reason = "private; the public functions above name them")]
     fn bind(
         &mut self,

@@ -136,22 +136,21 @@ impl Params {
         })
     }
 
-    /// Gradients laid into one flat slice in the order of the slots; parameters without one get zeros.
-    pub fn gather<T: Real>(&self, grads: &[Option<Tensor>], out: &mut [T]) -> Result<()> {
-        for (slot, grad) in self.slots.iter().zip(grads) {
-            let count: usize = slot.shape.iter().product();
-            let target = &mut out[slot.start..slot.start + count];
-            match grad {
-                Some(grad) => grad.with_slice::<T, _>("params", |g| target.copy_from_slice(g))?,
-                None => target.fill(T::ZERO),
+    /// Gradients laid into one flat tensor in the order of the slots; parameters without one get zeros.
+    pub fn gather(&self, grads: &[Option<Tensor>]) -> Result<Tensor> {
+        with_real!("params", self.dtype(), T => {
+            let mut out = crate::tensor::buffer::<T>(self.len())?;
+            for (slot, grad) in self.slots.iter().zip(grads) {
+                if let Some(grad) = grad {
+                    grad.with_slice::<T, _>("params", |g| out[slot.start..slot.start + g.len()].copy_from_slice(g))?;
+                }
             }
-        }
-        Ok(())
+            Tensor::from_vec(out, &[self.len()])
+        })
     }
 }
 
-/// Changes a tensor's own values in place: for optimizers over tensors that are no views.
-/// Every tensor that shares its data sees it.
+/// Changes a tensor's own values in place, for optimizers; every tensor that shares its data sees it.
 pub fn update_tensor<T: Real>(tensor: &Tensor, f: impl FnOnce(&mut [T])) -> Result<()> {
     tape::update_in_place(&tensor.data, f)
 }

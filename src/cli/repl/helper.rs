@@ -55,8 +55,13 @@ impl<'a> Input<'a> {
     /// Reads a line or cell.
     pub fn parse(text: &'a str) -> Self {
         let trimmed = text.trim();
-        if let Some(command) = trimmed.strip_prefix(':').filter(|rest| !rest.starts_with(':')) {
-            let (name, arguments) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+        if let Some(command) = trimmed
+            .strip_prefix(':')
+            .filter(|rest| !rest.starts_with(':'))
+        {
+            let (name, arguments) = command
+                .split_once(char::is_whitespace)
+                .unwrap_or((command, ""));
             return Input::Command(name, arguments.trim());
         }
         if let Some(name) = trimmed.strip_prefix('?') {
@@ -81,7 +86,8 @@ impl<'a> Input<'a> {
 fn is_path(text: &str) -> bool {
     let is_name = |part: &str| {
         let mut chars = part.chars();
-        chars.next().is_some_and(|c| c.is_alphabetic() || c == '_') && chars.all(|c| c.is_alphanumeric() || c == '_')
+        chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+            && chars.all(|c| c.is_alphanumeric() || c == '_')
     };
     text.replace("::", ".").split('.').all(is_name)
 }
@@ -89,7 +95,13 @@ fn is_path(text: &str) -> bool {
 /// How much to indent the next line, if the text is not complete. Two empty lines end any cell.
 fn missing(session: &Session, text: &str) -> Option<usize> {
     let code = Input::parse(text).code()?;
-    let given_up = text.lines().rev().take(2).filter(|line| line.trim().is_empty()).count() == 2;
+    let given_up = text
+        .lines()
+        .rev()
+        .take(2)
+        .filter(|line| line.trim().is_empty())
+        .count()
+        == 2;
     match session.is_complete(code) {
         Completeness::Incomplete(indent) if !given_up => Some(indent),
         _ => None,
@@ -129,13 +141,20 @@ impl Helper for Language {}
 impl Completer for Language {
     type Candidate = Pair;
 
-    fn complete(&self, line: &str, pos: usize, ctx: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+    fn complete(
+        &self,
+        line: &str,
+        pos: usize,
+        ctx: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
         let typed = line.get(..pos).unwrap_or(line);
         if let Some(command) = typed.strip_prefix(':') {
             return match command.split_once(' ') {
                 None => Ok((0, commands::complete(command))),
                 Some(("load" | "save" | "save!", _)) => self.files.complete(line, pos, ctx),
-                Some(("time" | "help", code)) => Ok(self.complete_code(line, pos, typed.len() - code.len())),
+                Some(("time" | "help", code)) => {
+                    Ok(self.complete_code(line, pos, typed.len() - code.len()))
+                }
                 Some(_) => Ok((pos, Vec::new())),
             };
         }
@@ -147,11 +166,17 @@ impl Completer for Language {
 impl Language {
     /// Completes the code of a line from byte `start` on.
     fn complete_code(&self, line: &str, pos: usize, start: usize) -> (usize, Vec<Pair>) {
-        let Some(code) = line.get(start..) else { return (pos, Vec::new()) };
+        let Some(code) = line.get(start..) else {
+            return (pos, Vec::new());
+        };
         let cursor = code_points(code, pos - start);
         let found = self.shared.session().complete(code, cursor);
         let described = found.items.len() <= MOST_DESCRIBED;
-        let items = found.items.into_iter().map(|item| candidate(item, described)).collect();
+        let items = found
+            .items
+            .into_iter()
+            .map(|item| candidate(item, described))
+            .collect();
         (start + byte_of(code, found.start), items)
     }
 }
@@ -162,7 +187,10 @@ fn candidate(item: Completion, described: bool) -> Pair {
         true => format!("{:NAME_WIDTH$} {}", item.text, item.detail),
         false => item.text.clone(),
     };
-    Pair { display, replacement: item.text }
+    Pair {
+        display,
+        replacement: item.text,
+    }
 }
 
 impl Hinter for Language {
@@ -170,7 +198,11 @@ impl Hinter for Language {
 
     fn hint(&self, line: &str, pos: usize, _: &Context<'_>) -> Option<Signature> {
         // The signature of a call whose arguments are being begun: `flow::rectified(`.
-        let call = line.get(..pos).filter(|_| pos == line.len())?.trim_end().strip_suffix('(')?;
+        let call = line
+            .get(..pos)
+            .filter(|_| pos == line.len())?
+            .trim_end()
+            .strip_suffix('(')?;
         let code = Input::parse(call).code()?;
         let help = self.shared.session().inspect(code, code.chars().count())?;
         let headline = help.text.lines().next()?;
@@ -187,12 +219,23 @@ impl Highlighter for Language {
         };
         let head = line.len() - code.len();
         let tokens = self.shared.session().highlight(code);
-        let (head, code) = (line.get(..head).unwrap_or(""), line.get(head..).unwrap_or(line));
+        let (head, code) = (
+            line.get(..head).unwrap_or(""),
+            line.get(head..).unwrap_or(line),
+        );
         Cow::Owned(format!("{}{}", paint_head(head), paint(code, &tokens)))
     }
 
-    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, default: bool) -> Cow<'b, str> {
-        if default { Cow::Owned(format!("\x1b[1;36m{prompt}\x1b[0m")) } else { Cow::Borrowed(prompt) }
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(
+        &'s self,
+        prompt: &'p str,
+        default: bool,
+    ) -> Cow<'b, str> {
+        if default {
+            Cow::Owned(format!("\x1b[1;36m{prompt}\x1b[0m"))
+        } else {
+            Cow::Borrowed(prompt)
+        }
     }
 
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
@@ -231,7 +274,10 @@ pub struct Enter(pub Shared);
 
 impl ConditionalEventHandler for Enter {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, ctx: &EventContext) -> Option<Cmd> {
-        let at_end = ctx.line().get(ctx.pos()..).is_some_and(|rest| rest.trim().is_empty());
+        let at_end = ctx
+            .line()
+            .get(ctx.pos()..)
+            .is_some_and(|rest| rest.trim().is_empty());
         let indent = missing(&self.0.session(), ctx.line()).filter(|_| at_end)?;
         Some(Cmd::Insert(1, format!("\n{}", " ".repeat(indent))))
     }
@@ -243,7 +289,9 @@ pub struct Tab;
 impl ConditionalEventHandler for Tab {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, ctx: &EventContext) -> Option<Cmd> {
         let (_, line) = ctx.line().get(..ctx.pos())?.rsplit_once('\n')?;
-        line.trim().is_empty().then(|| Cmd::Insert(1, INDENT.to_string()))
+        line.trim()
+            .is_empty()
+            .then(|| Cmd::Insert(1, INDENT.to_string()))
     }
 }
 
@@ -253,14 +301,18 @@ pub struct CloseBrace;
 impl ConditionalEventHandler for CloseBrace {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, ctx: &EventContext) -> Option<Cmd> {
         let (_, line) = ctx.line().get(..ctx.pos())?.rsplit_once('\n')?;
-        let indented = line.ends_with(INDENT) && line.trim().is_empty();
-        indented.then(|| Cmd::Replace(Movement::BackwardChar(INDENT.len() as u16), Some("}".to_string())))
+        let outer = line.strip_suffix(INDENT).filter(|_| line.trim().is_empty())?;
+        Some(Cmd::Replace(Movement::BeginningOfLine, Some(format!("{outer}}}"))))
     }
 }
 
 /// A command or question mark before the code.
 fn paint_head(head: &str) -> String {
-    if head.is_empty() { String::new() } else { format!("\x1b[36m{head}\x1b[0m") }
+    if head.is_empty() {
+        String::new()
+    } else {
+        format!("\x1b[36m{head}\x1b[0m")
+    }
 }
 
 /// Code in colours; the 16 of the terminal, so that its theme fits.
@@ -268,7 +320,10 @@ pub fn paint(code: &str, tokens: &[Token]) -> String {
     let mut out = String::with_capacity(code.len() * 2);
     let mut done = 0;
     for token in tokens {
-        let (Some(before), Some(text)) = (code.get(done..token.start), code.get(token.start..token.end)) else {
+        let (Some(before), Some(text)) = (
+            code.get(done..token.start),
+            code.get(token.start..token.end),
+        ) else {
             continue;
         };
         out.push_str(before);
@@ -304,7 +359,9 @@ fn code_points(text: &str, byte: usize) -> usize {
 
 /// The byte at which a code point begins.
 fn byte_of(text: &str, code_point: usize) -> usize {
-    text.char_indices().nth(code_point).map_or(text.len(), |(at, _)| at)
+    text.char_indices()
+        .nth(code_point)
+        .map_or(text.len(), |(at, _)| at)
 }
 
 #[cfg(test)]
@@ -315,7 +372,10 @@ mod tests {
     fn lines_are_commands_questions_or_code() {
         assert_eq!(Input::parse(":time f(1)"), Input::Command("time", "f(1)"));
         assert_eq!(Input::parse("  :quit "), Input::Command("quit", ""));
-        assert_eq!(Input::parse("?flow::rectified"), Input::Help("flow::rectified"));
+        assert_eq!(
+            Input::parse("?flow::rectified"),
+            Input::Help("flow::rectified")
+        );
         assert_eq!(Input::parse("model.fit?"), Input::Help("model.fit"));
         assert_eq!(Input::parse("?"), Input::Help(""));
         assert_eq!(Input::parse("let x = 1;"), Input::Code("let x = 1;"));
@@ -338,7 +398,11 @@ mod tests {
     fn painting_keeps_every_character() {
         let code = "let x = 1; // one";
         let token = |start, end, kind| Token { start, end, kind };
-        let tokens = [token(0, 3, TokenKind::Keyword), token(4, 5, TokenKind::Name), token(11, 17, TokenKind::Comment)];
+        let tokens = [
+            token(0, 3, TokenKind::Keyword),
+            token(4, 5, TokenKind::Name),
+            token(11, 17, TokenKind::Comment),
+        ];
         let painted = paint(code, &tokens);
         assert_eq!(painted, "\x1b[35mlet\x1b[0m x = 1; \x1b[90m// one\x1b[0m");
         assert_eq!(console::strip_ansi_codes(&painted), code);

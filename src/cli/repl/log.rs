@@ -15,15 +15,19 @@ impl Log {
         let is_code = |text: String| session.is_complete(&text) == Completeness::Complete;
         let code = code.trim_end();
         // A comment at the end would swallow what is put behind it.
-        let comment = code.lines().next_back().is_some_and(|line| line.contains("//"));
+        let comment = code
+            .lines()
+            .next_back()
+            .is_some_and(|line| line.contains("//"));
         let end = if comment { "\n" } else { "" };
-        self.cells.push(if code.is_empty() || is_code(format!("{code}\n0;")) {
-            code.to_string()
-        } else if shown && is_code(format!("show({code}{end})")) {
-            format!("show({code}{end});")
-        } else {
-            format!("{code}{end};")
-        });
+        self.cells
+            .push(if code.is_empty() || is_code(format!("{code}\n0;")) {
+                code.to_string()
+            } else if shown && is_code(format!("show({code}{end})")) {
+                format!("show({code}{end});")
+            } else {
+                format!("{code}{end};")
+            });
     }
 
     /// Adds a script that was loaded.

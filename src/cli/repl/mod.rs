@@ -12,10 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rhapsode_script::{Diagnostic, Display, Event, Frontend, Kind, ProgressState, Session, SessionOptions};
+use rhapsode_script::{
+    Diagnostic, Display, Event, Frontend, Kind, ProgressState, Session, SessionOptions,
+};
 use rustyline::{
-    CompletionType, Config, Editor, EventHandler, KeyCode, KeyEvent, Modifiers, completion::FilenameCompleter,
-    error::ReadlineError, history::FileHistory,
+    CompletionType, Config, Editor, EventHandler, KeyCode, KeyEvent, Modifiers,
+    completion::FilenameCompleter, error::ReadlineError, history::FileHistory,
 };
 
 use crate::{error::Error, files, screen::Screen, signals};
@@ -33,8 +35,18 @@ pub fn run() -> Result<ExitCode, Error> {
     let session = Session::new(SessionOptions::default());
     blocked.watch(session.interrupt_handle());
     let screen = Screen::new(session.interrupt_handle(), false);
-    let mut repl = Repl { shared: Shared::new(session), screen, log: Log::default(), cells: 0, failed: false };
-    if io::stdin().is_terminal() { repl.interact()? } else { repl.read_all(io::stdin().lock())? }
+    let mut repl = Repl {
+        shared: Shared::new(session),
+        screen,
+        log: Log::default(),
+        cells: 0,
+        failed: false,
+    };
+    if io::stdin().is_terminal() {
+        repl.interact()?
+    } else {
+        repl.read_all(io::stdin().lock())?
+    }
     repl.end()
 }
 
@@ -64,7 +76,11 @@ impl Frontend for Printer<'_> {
             Event::Progress(progress) => self.0.progress(progress),
             // The progress line shows the newest metrics; a file of them is the runner's.
             Event::Record(_) => {}
-            Event::Input { prompt, password, reply } => {
+            Event::Input {
+                prompt,
+                password,
+                reply,
+            } => {
                 // The asking cell may have been stopped; then nobody waits for the answer.
                 let _ = reply.send(self.0.ask(&prompt, password));
             }
@@ -95,7 +111,12 @@ impl Repl {
                 }
                 Err(ReadlineError::Interrupted) => {}
                 Err(ReadlineError::Eof) => return Ok(()),
-                Err(ReadlineError::Io(source)) => return Err(Error::Stream { what: "read the terminal", source }),
+                Err(ReadlineError::Io(source)) => {
+                    return Err(Error::Stream {
+                        what: "read the terminal",
+                        source,
+                    });
+                }
                 Err(error) => return Err(terminal_error(error)),
             }
         }
@@ -112,17 +133,35 @@ impl Repl {
             .build();
         let mut editor = Editor::with_config(config).map_err(terminal_error)?;
         let colours = self.screen.colours_stdout();
-        editor.set_helper(Some(Language { shared: self.shared.clone(), files: FilenameCompleter::new(), colours }));
+        editor.set_helper(Some(Language {
+            shared: self.shared.clone(),
+            files: FilenameCompleter::new(),
+            colours,
+        }));
         let key = |code| KeyEvent(code, Modifiers::NONE);
         let enter = helper::Enter(self.shared.clone());
-        editor.bind_sequence(key(KeyCode::Enter), EventHandler::Conditional(Box::new(enter)));
-        editor.bind_sequence(key(KeyCode::Tab), EventHandler::Conditional(Box::new(helper::Tab)));
-        editor.bind_sequence(key(KeyCode::Char('}')), EventHandler::Conditional(Box::new(helper::CloseBrace)));
+        editor.bind_sequence(
+            key(KeyCode::Enter),
+            EventHandler::Conditional(Box::new(enter)),
+        );
+        editor.bind_sequence(
+            key(KeyCode::Tab),
+            EventHandler::Conditional(Box::new(helper::Tab)),
+        );
+        editor.bind_sequence(
+            key(KeyCode::Char('}')),
+            EventHandler::Conditional(Box::new(helper::CloseBrace)),
+        );
         Ok(editor)
     }
 
     /// Adds to the history and its file.
-    fn remember(&mut self, editor: &mut Editor<Language, FileHistory>, path: Option<&PathBuf>, text: &str) {
+    fn remember(
+        &mut self,
+        editor: &mut Editor<Language, FileHistory>,
+        path: Option<&PathBuf>,
+        text: &str,
+    ) {
         if text.trim().is_empty() || !editor.add_history_entry(text.trim_end()).unwrap_or(false) {
             return;
         }
@@ -138,9 +177,14 @@ impl Repl {
     fn read_all(&mut self, input: impl BufRead) -> Result<(), Error> {
         let mut text = String::new();
         for line in input.lines() {
-            text += &line.map_err(|source| Error::Stream { what: "read standard input", source })?;
+            text += &line.map_err(|source| Error::Stream {
+                what: "read standard input",
+                source,
+            })?;
             text.push('\n');
-            if helper::is_whole(&self.shared.session(), &text) && self.take(&std::mem::take(&mut text)) == Flow::Quit {
+            if helper::is_whole(&self.shared.session(), &text)
+                && self.take(&std::mem::take(&mut text)) == Flow::Quit
+            {
                 return Ok(());
             }
         }
@@ -177,7 +221,9 @@ impl Repl {
         self.cells += 1;
         let shared = self.shared.clone();
         let started = Instant::now();
-        let result = shared.session().execute(code, &mut Printer(&mut self.screen));
+        let result = shared
+            .session()
+            .execute(code, &mut Printer(&mut self.screen));
         let took = started.elapsed();
         if let Some(shown) = self.finish(result) {
             self.log.add(&shared.session(), code, shown);
@@ -189,9 +235,16 @@ impl Repl {
     fn load(&mut self, path: &Path) -> Result<(), Error> {
         let source = files::read_script(path)?;
         let shared = self.shared.clone();
-        let result = shared.session().execute_file(path, &mut Printer(&mut self.screen));
+        let result = shared
+            .session()
+            .execute_file(path, &mut Printer(&mut self.screen));
         if let Some(shown) = self.finish(result) {
-            self.log.add_file(&shared.session(), &path.display().to_string(), &source, shown);
+            self.log.add_file(
+                &shared.session(),
+                &path.display().to_string(),
+                &source,
+                shown,
+            );
         }
         Ok(())
     }
@@ -208,7 +261,11 @@ impl Repl {
             }
             Err(error) => {
                 let interrupted = error.kind == Kind::Interrupted;
-                self.screen.end_cell(if interrupted { ProgressState::Interrupted } else { ProgressState::Failed });
+                self.screen.end_cell(if interrupted {
+                    ProgressState::Interrupted
+                } else {
+                    ProgressState::Failed
+                });
                 self.complain(&error);
                 None
             }
@@ -234,11 +291,18 @@ impl Repl {
     fn end(self) -> Result<ExitCode, Error> {
         let failed = self.failed && !io::stdin().is_terminal();
         let reader_left = self.screen.close()?;
-        Ok(reader_left.unwrap_or(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }))
+        Ok(reader_left.unwrap_or(if failed {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        }))
     }
 }
 
 /// What the line editor reports about the terminal.
 fn terminal_error(error: ReadlineError) -> Error {
-    Error::Stream { what: "use the terminal", source: io::Error::other(error) }
+    Error::Stream {
+        what: "use the terminal",
+        source: io::Error::other(error),
+    }
 }

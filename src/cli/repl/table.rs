@@ -8,11 +8,19 @@ const WIDEST_VALUE: usize = 60;
 /// Rows in aligned columns, two spaces apart.
 pub fn render(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |n: usize| rows.iter().filter_map(|row| row.get(n)).map(|cell| console::measure_text_width(cell)).max();
+    let width = |n: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(n))
+            .map(|cell| console::measure_text_width(cell))
+            .max()
+    };
     let widths: Vec<usize> = (0..columns).map(|n| width(n).unwrap_or(0)).collect();
     let mut out = String::new();
     for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, &width)| console::pad_str(cell, width, console::Alignment::Left, None));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, &width)| console::pad_str(cell, width, console::Alignment::Left, None));
         let line: Vec<_> = cells.collect();
         out.push_str(line.join("  ").trim_end());
         out.push('\n');
@@ -22,7 +30,8 @@ pub fn render(rows: &[Vec<String>]) -> String {
 
 /// The table of a session's variables.
 pub fn variables(variables: &[Variable]) -> String {
-    let head = ["name", "type", "value", "size"].map(|title| console::style(title).bold().to_string());
+    let head =
+        ["name", "type", "value", "size"].map(|title| console::style(title).bold().to_string());
     let mut rows = vec![head.to_vec()];
     for variable in variables {
         let value = variable.summary.replace('\n', " ");
@@ -41,7 +50,11 @@ fn size_text(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value < 1024.0 {
-            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+            return if unit == "B" {
+                format!("{bytes} B")
+            } else {
+                format!("{value:.1} {unit}")
+            };
         }
         value /= 1024.0;
     }
@@ -54,20 +67,40 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_by_what_is_seen() {
-        let rows = [vec!["a".to_string(), "one".into()], vec!["ψψψ".into(), "two".into()]];
+        let rows = [
+            vec!["a".to_string(), "one".into()],
+            vec!["ψψψ".into(), "two".into()],
+        ];
         assert_eq!(render(&rows), "a    one\nψψψ  two\n");
     }
 
     #[test]
     fn variables_show_type_value_and_size() {
-        let variable = Variable { name: "x".into(), kind: "Tensor".into(), summary: "[2, 3] f32".into(), bytes: Some(3_200) };
+        let variable = Variable {
+            name: "x".into(),
+            kind: "Tensor".into(),
+            summary: "[2, 3] f32".into(),
+            bytes: Some(3_200),
+        };
         let text = variables(&[variable]);
-        let lines: Vec<_> = console::strip_ansi_codes(&text).lines().map(str::to_string).collect();
-        assert_eq!(lines, ["name  type    value       size", "x     Tensor  [2, 3] f32  3.1 KiB"]);
+        let lines: Vec<_> = console::strip_ansi_codes(&text)
+            .lines()
+            .map(str::to_string)
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "name  type    value       size",
+                "x     Tensor  [2, 3] f32  3.1 KiB"
+            ]
+        );
     }
 
     #[test]
     fn sizes() {
-        assert_eq!([0, 1_023, 1_024, 5_000_000].map(size_text), ["0 B", "1023 B", "1.0 KiB", "4.8 MiB"]);
+        assert_eq!(
+            [0, 1_023, 1_024, 5_000_000].map(size_text),
+            ["0 B", "1023 B", "1.0 KiB", "4.8 MiB"]
+        );
     }
 }

@@ -35,7 +35,11 @@ impl Folder {
         if path.join(MANIFEST).is_file() {
             remove_earlier_run(&path)?;
         }
-        Ok(Self { path, made: true, files: Vec::new() })
+        Ok(Self {
+            path,
+            made: true,
+            files: Vec::new(),
+        })
     }
 
     /// The folder under `runs/` for this script and time, not yet made.
@@ -43,7 +47,11 @@ impl Folder {
         // 2026-08-01T10:20:30Z -> 20260801-102030
         let stamp = humantime::format_rfc3339_seconds(started).to_string();
         let stamp = stamp.replace(['-', ':', 'Z'], "").replace('T', "-");
-        Self { path: Path::new("runs").join(format!("{stem}-{stamp}")), made: false, files: Vec::new() }
+        Self {
+            path: Path::new("runs").join(format!("{stem}-{stamp}")),
+            made: false,
+            files: Vec::new(),
+        }
     }
 
     /// Where it is, when it is there.
@@ -84,7 +92,10 @@ impl Folder {
         let mut number = 1;
         while let Err(source) = fs::create_dir(&self.path) {
             if source.kind() != io::ErrorKind::AlreadyExists {
-                return Err(Error::Write { path: self.path.clone(), source });
+                return Err(Error::Write {
+                    path: self.path.clone(),
+                    source,
+                });
             }
             number += 1;
             let mut name = first.clone().into_os_string();
@@ -98,12 +109,18 @@ impl Folder {
 
 /// Makes a folder and those above it.
 fn make(path: &Path) -> Result<(), Error> {
-    fs::create_dir_all(path).map_err(|source| Error::Write { path: path.to_path_buf(), source })
+    fs::create_dir_all(path).map_err(|source| Error::Write {
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 /// Removes what an earlier run wrote here, and nothing else: two runs must not mix.
 fn remove_earlier_run(path: &Path) -> Result<(), Error> {
-    let entries = fs::read_dir(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+    let entries = fs::read_dir(path).map_err(|source| Error::Read {
+        path: path.to_path_buf(),
+        source,
+    })?;
     for entry in entries.flatten() {
         if entry.file_name().to_str().is_some_and(is_ours) {
             let file = entry.path();
@@ -115,8 +132,12 @@ fn remove_earlier_run(path: &Path) -> Result<(), Error> {
 
 /// Whether a run writes files of this name.
 fn is_ours(name: &str) -> bool {
-    let number = name.strip_prefix("figure-").and_then(|rest| rest.strip_suffix(".svg").or(rest.strip_suffix(".png")));
-    name == MANIFEST || name == METRICS || number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    let number = name
+        .strip_prefix("figure-")
+        .and_then(|rest| rest.strip_suffix(".svg").or(rest.strip_suffix(".png")));
+    name == MANIFEST
+        || name == METRICS
+        || number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -125,10 +146,21 @@ mod tests {
 
     #[test]
     fn only_a_runs_own_files_are_removed() {
-        for name in ["manifest.json", "metrics.jsonl", "figure-01.svg", "figure-112.png"] {
+        for name in [
+            "manifest.json",
+            "metrics.jsonl",
+            "figure-01.svg",
+            "figure-112.png",
+        ] {
             assert!(is_ours(name), "{name}");
         }
-        for name in ["figure-.svg", "figure-a.png", "figure-01.html", "model.safetensors", "my-figure-01.svg"] {
+        for name in [
+            "figure-.svg",
+            "figure-a.png",
+            "figure-01.html",
+            "model.safetensors",
+            "my-figure-01.svg",
+        ] {
             assert!(!is_ours(name), "{name}");
         }
     }

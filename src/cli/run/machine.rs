@@ -28,7 +28,9 @@ impl Machine {
         let system = System::new_with_specifics(what).ok();
         let cpu = system.as_ref().and_then(|system| system.cpus().first());
         Self {
-            cpu: cpu.map(|cpu| cpu.brand().trim().to_string()).unwrap_or_default(),
+            cpu: cpu
+                .map(|cpu| cpu.brand().trim().to_string())
+                .unwrap_or_default(),
             arch: std::env::consts::ARCH,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: system.as_ref().map_or(0, System::total_memory),

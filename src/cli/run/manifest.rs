@@ -81,11 +81,22 @@ impl Manifest {
     pub fn record(&mut self, record: &Record) {
         let values = self.metrics.entry(record.source.clone()).or_default();
         values.insert("step".into(), record.step.into());
-        values.extend(record.values.iter().map(|(name, value)| (name.clone(), Value::from(*value))));
+        values.extend(
+            record
+                .values
+                .iter()
+                .map(|(name, value)| (name.clone(), Value::from(*value))),
+        );
     }
 
     /// The run has ended.
-    pub fn end(&mut self, status: Status, error: Option<&Diagnostic>, files: &[String], seconds: Duration) {
+    pub fn end(
+        &mut self,
+        status: Status,
+        error: Option<&Diagnostic>,
+        files: &[String],
+        seconds: Duration,
+    ) {
         self.status = status;
         self.error = error.map(|diagnostic| diagnostic.render(false));
         self.files = files.to_vec();

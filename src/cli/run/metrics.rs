@@ -22,7 +22,11 @@ pub struct Metrics {
 impl Metrics {
     /// A new file; `started` is the time from which the seconds count.
     pub fn create(path: &Path, started: Instant) -> io::Result<Self> {
-        Ok(Self { file: BufWriter::new(File::create(path)?), started, flushed: Instant::now() })
+        Ok(Self {
+            file: BufWriter::new(File::create(path)?),
+            started,
+            flushed: Instant::now(),
+        })
     }
 
     /// Adds a line.
@@ -56,7 +60,11 @@ fn line(record: &Record, seconds: Duration) -> String {
         fields.push(format!("\"seconds\":{:.3}", seconds.as_secs_f64()));
     }
     for (name, value) in &record.values {
-        fields.push(format!("{}:{}", json_string(name), serde_json::Value::from(*value)));
+        fields.push(format!(
+            "{}:{}",
+            json_string(name),
+            serde_json::Value::from(*value)
+        ));
     }
     format!("{{{}}}", fields.join(","))
 }
@@ -72,8 +80,16 @@ mod tests {
 
     #[test]
     fn a_record_is_one_flat_line() {
-        let values = vec![("loss".into(), 0.1), ("a \"b\"".into(), f64::NAN), ("n".into(), 3.0)];
-        let record = Record { source: "fit".into(), step: 12, values };
+        let values = vec![
+            ("loss".into(), 0.1),
+            ("a \"b\"".into(), f64::NAN),
+            ("n".into(), 3.0),
+        ];
+        let record = Record {
+            source: "fit".into(),
+            step: 12,
+            values,
+        };
         assert_eq!(
             line(&record, Duration::from_millis(1500)),
             r#"{"source":"fit","step":12,"seconds":1.500,"loss":0.1,"a \"b\"":null,"n":3.0}"#
@@ -82,7 +98,14 @@ mod tests {
 
     #[test]
     fn a_metric_called_step_is_there_once() {
-        let record = Record { source: "log".into(), step: 1, values: vec![("step".into(), 40.0)] };
-        assert_eq!(line(&record, Duration::ZERO), r#"{"source":"log","seconds":0.000,"step":40.0}"#);
+        let record = Record {
+            source: "log".into(),
+            step: 1,
+            values: vec![("step".into(), 40.0)],
+        };
+        assert_eq!(
+            line(&record, Duration::ZERO),
+            r#"{"source":"log","seconds":0.000,"step":40.0}"#
+        );
     }
 }

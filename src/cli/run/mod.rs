@@ -12,7 +12,9 @@ use std::{
     process::ExitCode,
 };
 
-use rhapsode_script::{Diagnostic, Display, Event, Frontend, Kind, ProgressState, Session, SessionOptions};
+use rhapsode_script::{
+    Diagnostic, Display, Event, Frontend, Kind, ProgressState, Session, SessionOptions,
+};
 
 use crate::{args::RunArgs, error::Error, files, screen::Screen, signals};
 use manifest::Status;
@@ -22,7 +24,11 @@ use outputs::Outputs;
 pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     let blocked = signals::block(signals::Policy::Script);
     let from_stdin = args.file == Path::new("-");
-    let source = if from_stdin { read_stdin()? } else { files::read_script(&args.file)? };
+    let source = if from_stdin {
+        read_stdin()?
+    } else {
+        files::read_script(&args.file)?
+    };
     let outputs = Outputs::new(args, &source)?;
 
     let mut session = Session::new(SessionOptions {
@@ -33,7 +39,12 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     });
     let last_signal = blocked.watch(session.interrupt_handle());
     let screen = Screen::new(session.interrupt_handle(), args.quiet);
-    let mut runner = Runner { screen, outputs, quiet: args.quiet, failed: None };
+    let mut runner = Runner {
+        screen,
+        outputs,
+        quiet: args.quiet,
+        failed: None,
+    };
 
     let result = match from_stdin {
         true => session.execute(&source, &mut runner),
@@ -46,7 +57,10 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
 fn read_stdin() -> Result<String, Error> {
     let mut source = String::new();
     let read = io::stdin().read_to_string(&mut source);
-    read.map_err(|source| Error::Stream { what: "read standard input", source })?;
+    read.map_err(|source| Error::Stream {
+        what: "read standard input",
+        source,
+    })?;
     Ok(source)
 }
 
@@ -77,7 +91,11 @@ impl Frontend for Runner {
                 let written = self.outputs.record(&record);
                 self.note(written);
             }
-            Event::Input { prompt, password, reply } => {
+            Event::Input {
+                prompt,
+                password,
+                reply,
+            } => {
                 // The asking cell may have been stopped; then nobody waits for the answer.
                 let _ = reply.send(self.screen.ask(&prompt, password));
             }
@@ -116,7 +134,11 @@ impl Runner {
     }
 
     /// Shows the last value or the error, completes the folder, gives the exit code.
-    fn finish(mut self, result: Result<Option<Display>, Diagnostic>, signal: signals::Last) -> Result<ExitCode, Error> {
+    fn finish(
+        mut self,
+        result: Result<Option<Display>, Diagnostic>,
+        signal: signals::Last,
+    ) -> Result<ExitCode, Error> {
         let (status, bars, error) = match result {
             Ok(display) => {
                 if let Some(display) = display {
@@ -124,7 +146,9 @@ impl Runner {
                 }
                 (Status::Finished, ProgressState::Finished, None)
             }
-            Err(error) if error.kind == Kind::Interrupted => (Status::Interrupted, ProgressState::Interrupted, Some(error)),
+            Err(error) if error.kind == Kind::Interrupted => {
+                (Status::Interrupted, ProgressState::Interrupted, Some(error))
+            }
             Err(error) => (Status::Failed, ProgressState::Failed, Some(error)),
         };
         self.screen.end_cell(bars);
@@ -133,7 +157,8 @@ impl Runner {
         }
         let folder = self.outputs.end(status, error.as_ref())?;
         if let Some(folder) = folder {
-            self.screen.lines(&format!("results in {}", folder.display()));
+            self.screen
+                .lines(&format!("results in {}", folder.display()));
         }
         if let Some(reader_left) = self.screen.close()? {
             return Ok(reader_left);

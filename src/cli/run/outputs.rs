@@ -57,10 +57,15 @@ impl Outputs {
     pub fn record(&mut self, record: &Record) -> Result<(), Error> {
         self.manifest.record(record);
         let path = self.folder.file(METRICS, &mut self.manifest)?;
-        let failed = |source| Error::Write { path: path.clone(), source };
+        let failed = |source| Error::Write {
+            path: path.clone(),
+            source,
+        };
         let metrics = match &mut self.metrics {
             Some(metrics) => metrics,
-            None => self.metrics.insert(Metrics::create(&path, self.started).map_err(failed)?),
+            None => self
+                .metrics
+                .insert(Metrics::create(&path, self.started).map_err(failed)?),
         };
         metrics.write(record).map_err(failed)
     }
@@ -85,15 +90,25 @@ impl Outputs {
     }
 
     /// Writes what is still to be written and the manifest, if there is a folder; gives its path.
-    pub fn end(mut self, status: Status, error: Option<&Diagnostic>) -> Result<Option<PathBuf>, Error> {
+    pub fn end(
+        mut self,
+        status: Status,
+        error: Option<&Diagnostic>,
+    ) -> Result<Option<PathBuf>, Error> {
         for (number, display) in std::mem::take(&mut self.updated) {
             self.write_figure(number, &display)?;
         }
-        let Some(path) = self.folder.path().map(Path::to_path_buf) else { return Ok(None) };
+        let Some(path) = self.folder.path().map(Path::to_path_buf) else {
+            return Ok(None);
+        };
         if let Some(metrics) = &mut self.metrics {
-            metrics.flush().map_err(|source| Error::Write { path: path.join(METRICS), source })?;
+            metrics.flush().map_err(|source| Error::Write {
+                path: path.join(METRICS),
+                source,
+            })?;
         }
-        self.manifest.end(status, error, self.folder.files(), self.started.elapsed());
+        self.manifest
+            .end(status, error, self.folder.files(), self.started.elapsed());
         self.folder.write_manifest(&mut self.manifest)?;
         Ok(Some(path))
     }
@@ -102,12 +117,19 @@ impl Outputs {
     fn write_figure(&mut self, number: usize, display: &Display) -> Result<Option<PathBuf>, Error> {
         let mut first = None;
         if let Some(svg) = display.get("image/svg+xml") {
-            let path = self.folder.file(&format!("figure-{number:02}.svg"), &mut self.manifest)?;
+            let path = self
+                .folder
+                .file(&format!("figure-{number:02}.svg"), &mut self.manifest)?;
             files::write(&path, svg.as_bytes())?;
             first = Some(path);
         }
-        if let Some(png) = display.get("image/png").and_then(|png| STANDARD.decode(png).ok()) {
-            let path = self.folder.file(&format!("figure-{number:02}.png"), &mut self.manifest)?;
+        if let Some(png) = display
+            .get("image/png")
+            .and_then(|png| STANDARD.decode(png).ok())
+        {
+            let path = self
+                .folder
+                .file(&format!("figure-{number:02}.png"), &mut self.manifest)?;
             files::write(&path, &png)?;
             first = first.or(Some(path));
         }

@@ -30,10 +30,19 @@ pub fn ask(prompt: &str, password: bool) -> Answer {
     if !io::stdin().is_terminal() {
         return read_line(prompt);
     }
-    let colours = if password { ColorMode::Forced } else { ColorMode::Enabled };
-    let config = Config::builder().color_mode(colours).auto_add_history(false).build();
+    let colours = if password {
+        ColorMode::Forced
+    } else {
+        ColorMode::Enabled
+    };
+    let config = Config::builder()
+        .color_mode(colours)
+        .auto_add_history(false)
+        .build();
     let editor = Editor::<Mask, DefaultHistory>::with_config(config);
-    let Ok(mut editor) = editor else { return read_line(prompt) };
+    let Ok(mut editor) = editor else {
+        return read_line(prompt);
+    };
     editor.set_helper(Some(Mask { on: password }));
     match editor.readline(prompt) {
         Ok(line) => Answer::Line(line),
@@ -46,7 +55,9 @@ pub fn ask(prompt: &str, password: bool) -> Answer {
 fn read_line(prompt: &str) -> Answer {
     let mut stdout = io::stdout().lock();
     // Whoever does not read the prompt may still answer.
-    let _ = stdout.write_all(prompt.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout
+        .write_all(prompt.as_bytes())
+        .and_then(|()| stdout.flush());
     let mut line = String::new();
     match io::stdin().read_line(&mut line) {
         Ok(count) if count > 0 => Answer::Line(line.trim_end_matches(['\n', '\r']).to_string()),
@@ -62,7 +73,11 @@ struct Mask {
 
 impl Highlighter for Mask {
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
-        if self.on { Cow::Owned("*".repeat(console::measure_text_width(line))) } else { Cow::Borrowed(line) }
+        if self.on {
+            Cow::Owned("*".repeat(console::measure_text_width(line)))
+        } else {
+            Cow::Borrowed(line)
+        }
     }
 
     fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {

@@ -12,7 +12,10 @@ pub struct Extent {
 
 impl Default for Extent {
     fn default() -> Self {
-        Self { widths: Some(vec![0]), line_start: true }
+        Self {
+            widths: Some(vec![0]),
+            line_start: true,
+        }
     }
 }
 
@@ -23,7 +26,9 @@ impl Extent {
             return;
         }
         self.line_start = text.ends_with('\n');
-        let Some(widths) = &mut self.widths else { return };
+        let Some(widths) = &mut self.widths else {
+            return;
+        };
         for (n, part) in text.split('\n').enumerate() {
             let width = console::measure_text_width(part);
             match widths.last_mut() {
@@ -35,7 +40,10 @@ impl Extent {
 
     /// Something whose size is unknown was written, ending at the start of a line.
     pub fn forget(&mut self) {
-        *self = Self { widths: None, line_start: true };
+        *self = Self {
+            widths: None,
+            line_start: true,
+        };
     }
 
     /// Whether the cursor stands at the start of a line.
@@ -46,11 +54,20 @@ impl Extent {
     /// The sequence that goes back to where the cell began to write and clears from there; not beyond the
     /// top of the terminal, and nothing when the way back is unknown.
     pub fn clear_sequence(&self, terminal_rows: usize, terminal_columns: usize) -> String {
-        let Some(widths) = &self.widths else { return String::new() };
+        let Some(widths) = &self.widths else {
+            return String::new();
+        };
         let columns = terminal_columns.max(1);
-        let rows: usize = widths.iter().map(|&width| width.div_ceil(columns).max(1)).sum();
+        let rows: usize = widths
+            .iter()
+            .map(|&width| width.div_ceil(columns).max(1))
+            .sum();
         let up = rows.saturating_sub(1).min(terminal_rows.saturating_sub(1));
-        let up = if up > 0 { format!("\x1b[{up}A") } else { String::new() };
+        let up = if up > 0 {
+            format!("\x1b[{up}A")
+        } else {
+            String::new()
+        };
         format!("\r{up}\x1b[J")
     }
 }

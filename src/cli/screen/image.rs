@@ -19,12 +19,21 @@ impl Image {
         let mut decoder = png::Decoder::new(Cursor::new(bytes));
         decoder.set_transformations(png::Transformations::normalize_to_color8());
         let mut reader = decoder.read_info()?;
-        let size = reader.output_buffer_size().ok_or(png::DecodingError::LimitsExceeded)?;
+        let size = reader
+            .output_buffer_size()
+            .ok_or(png::DecodingError::LimitsExceeded)?;
         let mut buffer = vec![0; size];
         let info = reader.next_frame(&mut buffer)?;
         buffer.truncate(info.buffer_size());
-        let pixels = buffer.chunks_exact(info.color_type.samples()).map(on_white).collect();
-        Ok(Self { width: info.width as usize, height: info.height as usize, pixels })
+        let pixels = buffer
+            .chunks_exact(info.color_type.samples())
+            .map(on_white)
+            .collect();
+        Ok(Self {
+            width: info.width as usize,
+            height: info.height as usize,
+            pixels,
+        })
     }
 
     /// The picture no wider than `width`: each new pixel is the mean of those that it stands for.
@@ -42,7 +51,11 @@ impl Image {
                 pixels.push(self.mean(rows.clone(), columns));
             }
         }
-        Self { width, height, pixels }
+        Self {
+            width,
+            height,
+            pixels,
+        }
     }
 
     /// The mean colour of a rectangle of the picture.
@@ -70,7 +83,9 @@ fn on_white(samples: &[u8]) -> [u8; 3] {
         [r, g, b, alpha] => ([r, g, b], alpha),
         _ => ([255; 3], 255),
     };
-    colour.map(|c| ((u32::from(c) * u32::from(alpha) + 255 * (255 - u32::from(alpha)) + 127) / 255) as u8)
+    colour.map(|c| {
+        ((u32::from(c) * u32::from(alpha) + 255 * (255 - u32::from(alpha)) + 127) / 255) as u8
+    })
 }
 
 #[cfg(test)]
@@ -83,7 +98,11 @@ pub mod tests {
         let mut encoder = png::Encoder::new(&mut bytes, width, height);
         encoder.set_color(png::ColorType::Rgba);
         encoder.set_depth(png::BitDepth::Eight);
-        encoder.write_header().unwrap().write_image_data(rgba).unwrap();
+        encoder
+            .write_header()
+            .unwrap()
+            .write_image_data(rgba)
+            .unwrap();
         bytes
     }
 
@@ -91,13 +110,29 @@ pub mod tests {
     fn transparency_shows_the_paper() {
         let png = png_of(3, 1, &[255, 0, 0, 255, 0, 0, 0, 0, 0, 0, 0, 128]);
         let image = Image::from_png(&png).unwrap();
-        assert_eq!(image.pixels, [[255, 0, 0], [255, 255, 255], [127, 127, 127]]);
+        assert_eq!(
+            image.pixels,
+            [[255, 0, 0], [255, 255, 255], [127, 127, 127]]
+        );
     }
 
     #[test]
     fn shrinking_averages_and_keeps_the_proportions() {
-        let pixels = (0..8 * 4).map(|i| if (i / 8 + i % 8) % 2 == 0 { [0; 3] } else { [200; 3] }).collect();
-        let small = Image { width: 8, height: 4, pixels }.fit_width(4);
+        let pixels = (0..8 * 4)
+            .map(|i| {
+                if (i / 8 + i % 8) % 2 == 0 {
+                    [0; 3]
+                } else {
+                    [200; 3]
+                }
+            })
+            .collect();
+        let small = Image {
+            width: 8,
+            height: 4,
+            pixels,
+        }
+        .fit_width(4);
         assert_eq!((small.width, small.height), (4, 2));
         assert_eq!(small.pixels, vec![[100; 3]; 8]);
     }

@@ -48,7 +48,9 @@ pub fn detect() -> Protocol {
 
 /// What the user chose and we do not know, if so.
 pub fn unknown_choice() -> Option<String> {
-    std::env::var(VARIABLE).ok().filter(|name| !name.is_empty() && by_name(name).is_none())
+    std::env::var(VARIABLE)
+        .ok()
+        .filter(|name| !name.is_empty() && by_name(name).is_none())
 }
 
 /// The protocol by the name that the user may give it.
@@ -56,7 +58,9 @@ fn by_name(name: &str) -> Option<Protocol> {
     match name {
         "kitty" => Some(Protocol::Kitty),
         "iterm2" => Some(Protocol::Iterm2),
-        "sixel" => Some(Protocol::Sixel { cell_width: query::CELL_WIDTH }),
+        "sixel" => Some(Protocol::Sixel {
+            cell_width: query::CELL_WIDTH,
+        }),
         "characters" => Some(Protocol::Characters),
         _ => None,
     }
@@ -70,12 +74,22 @@ fn from_environment(get: &dyn Fn(&str) -> Option<String>) -> Known {
     }
     let term = get("TERM").unwrap_or_default();
     let program = get("TERM_PROGRAM").unwrap_or_default();
-    let multiplexed = ["TMUX", "STY", "ZELLIJ"].iter().any(|name| get(name).is_some());
-    if multiplexed || ["screen", "tmux", "dumb", "linux"].iter().any(|name| term.starts_with(name)) || term.is_empty()
+    let multiplexed = ["TMUX", "STY", "ZELLIJ"]
+        .iter()
+        .any(|name| get(name).is_some());
+    if multiplexed
+        || ["screen", "tmux", "dumb", "linux"]
+            .iter()
+            .any(|name| term.starts_with(name))
+        || term.is_empty()
     {
         return Known::Is(Protocol::Characters);
     }
-    if get("KITTY_WINDOW_ID").is_some() || term.contains("kitty") || term.contains("ghostty") || program == "ghostty" {
+    if get("KITTY_WINDOW_ID").is_some()
+        || term.contains("kitty")
+        || term.contains("ghostty")
+        || program == "ghostty"
+    {
         return Known::Is(Protocol::Kitty);
     }
     let iterm = get("LC_TERMINAL").is_some_and(|terminal| terminal == "iTerm2");
@@ -90,14 +104,25 @@ fn from_answer(answer: &str) -> Protocol {
     if answer.contains("\x1b_Gi=31;OK") {
         return Protocol::Kitty;
     }
-    let attributes = answer.rsplit("\x1b[?").next().and_then(|rest| rest.strip_suffix('c')).unwrap_or("");
+    let attributes = answer
+        .rsplit("\x1b[?")
+        .next()
+        .and_then(|rest| rest.strip_suffix('c'))
+        .unwrap_or("");
     if !attributes.split(';').any(|attribute| attribute == "4") {
         return Protocol::Characters;
     }
     // `ESC [ 6 ; height ; width t`: the size of a cell.
-    let cell = answer.split("\x1b[6;").nth(1).and_then(|rest| rest.split(['t', '\x1b']).next());
-    let width = cell.and_then(|sizes| sizes.split(';').nth(1)).and_then(|width| width.parse().ok());
-    Protocol::Sixel { cell_width: width.filter(|&w| w > 0).unwrap_or(query::CELL_WIDTH) }
+    let cell = answer
+        .split("\x1b[6;")
+        .nth(1)
+        .and_then(|rest| rest.split(['t', '\x1b']).next());
+    let width = cell
+        .and_then(|sizes| sizes.split(';').nth(1))
+        .and_then(|width| width.parse().ok());
+    Protocol::Sixel {
+        cell_width: width.filter(|&w| w > 0).unwrap_or(query::CELL_WIDTH),
+    }
 }
 
 impl Protocol {
@@ -146,35 +171,78 @@ mod tests {
     use super::{super::image::tests::png_of, *};
 
     fn environment(pairs: &[(&str, &str)]) -> Known {
-        from_environment(&|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string()))
+        from_environment(&|name| {
+            pairs
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.to_string())
+        })
     }
 
     #[test]
     fn the_environment_decides_where_it_can() {
         let xterm = ("TERM", "xterm-256color");
-        assert_eq!(environment(&[("TERM", "xterm-kitty")]), Known::Is(Protocol::Kitty));
-        assert_eq!(environment(&[xterm, ("TERM_PROGRAM", "ghostty")]), Known::Is(Protocol::Kitty));
-        assert_eq!(environment(&[xterm, ("TERM_PROGRAM", "iTerm.app")]), Known::Is(Protocol::Iterm2));
-        assert_eq!(environment(&[xterm, ("TERM_PROGRAM", "WezTerm")]), Known::Is(Protocol::Iterm2));
+        assert_eq!(
+            environment(&[("TERM", "xterm-kitty")]),
+            Known::Is(Protocol::Kitty)
+        );
+        assert_eq!(
+            environment(&[xterm, ("TERM_PROGRAM", "ghostty")]),
+            Known::Is(Protocol::Kitty)
+        );
+        assert_eq!(
+            environment(&[xterm, ("TERM_PROGRAM", "iTerm.app")]),
+            Known::Is(Protocol::Iterm2)
+        );
+        assert_eq!(
+            environment(&[xterm, ("TERM_PROGRAM", "WezTerm")]),
+            Known::Is(Protocol::Iterm2)
+        );
         assert_eq!(environment(&[xterm]), Known::Ask);
         assert_eq!(environment(&[]), Known::Is(Protocol::Characters));
-        assert_eq!(environment(&[("TERM", "dumb")]), Known::Is(Protocol::Characters));
+        assert_eq!(
+            environment(&[("TERM", "dumb")]),
+            Known::Is(Protocol::Characters)
+        );
     }
 
     #[test]
     fn a_multiplexer_or_the_user_overrides_it() {
         let kitty = ("KITTY_WINDOW_ID", "1");
-        assert_eq!(environment(&[("TERM", "tmux-256color"), kitty]), Known::Is(Protocol::Characters));
-        assert_eq!(environment(&[("TERM", "xterm"), ("TMUX", "/x"), kitty]), Known::Is(Protocol::Characters));
-        assert_eq!(environment(&[("TERM", "xterm-kitty"), (VARIABLE, "characters")]), Known::Is(Protocol::Characters));
-        assert_eq!(environment(&[("TERM", "tmux"), (VARIABLE, "kitty")]), Known::Is(Protocol::Kitty));
+        assert_eq!(
+            environment(&[("TERM", "tmux-256color"), kitty]),
+            Known::Is(Protocol::Characters)
+        );
+        assert_eq!(
+            environment(&[("TERM", "xterm"), ("TMUX", "/x"), kitty]),
+            Known::Is(Protocol::Characters)
+        );
+        assert_eq!(
+            environment(&[("TERM", "xterm-kitty"), (VARIABLE, "characters")]),
+            Known::Is(Protocol::Characters)
+        );
+        assert_eq!(
+            environment(&[("TERM", "tmux"), (VARIABLE, "kitty")]),
+            Known::Is(Protocol::Kitty)
+        );
     }
 
     #[test]
     fn the_terminals_answer_is_read() {
-        assert_eq!(from_answer("\x1b_Gi=31;OK\x1b\\\x1b[6;20;10t\x1b[?62;4c"), Protocol::Kitty);
-        assert_eq!(from_answer("\x1b[6;20;9t\x1b[?62;4;22c"), Protocol::Sixel { cell_width: 9 });
-        assert_eq!(from_answer("\x1b[?62;4c"), Protocol::Sixel { cell_width: query::CELL_WIDTH });
+        assert_eq!(
+            from_answer("\x1b_Gi=31;OK\x1b\\\x1b[6;20;10t\x1b[?62;4c"),
+            Protocol::Kitty
+        );
+        assert_eq!(
+            from_answer("\x1b[6;20;9t\x1b[?62;4;22c"),
+            Protocol::Sixel { cell_width: 9 }
+        );
+        assert_eq!(
+            from_answer("\x1b[?62;4c"),
+            Protocol::Sixel {
+                cell_width: query::CELL_WIDTH
+            }
+        );
         assert_eq!(from_answer("\x1b[?64;1;2;6;22c"), Protocol::Characters);
         assert_eq!(from_answer(""), Protocol::Characters);
     }
@@ -183,7 +251,11 @@ mod tests {
     fn kitty_sends_pieces_and_ends_them() {
         let long = "A".repeat(4096 * 2 + 4);
         let out = kitty(&long, 80);
-        let heads: Vec<&str> = out.split("\x1b_G").skip(1).filter_map(|piece| piece.split(';').next()).collect();
+        let heads: Vec<&str> = out
+            .split("\x1b_G")
+            .skip(1)
+            .filter_map(|piece| piece.split(';').next())
+            .collect();
         assert_eq!(heads, ["a=T,f=100,q=2,c=80,m=1", "m=1", "m=0"]);
         assert_eq!(out.matches('A').count(), long.len());
     }
@@ -192,10 +264,16 @@ mod tests {
     fn every_protocol_draws_and_characters_do_not() {
         let png = STANDARD.encode(png_of(2, 1, &[255, 0, 0, 255, 0, 0, 255, 255]));
         let iterm = Protocol::Iterm2.draw(&png, 80).unwrap();
-        assert!(iterm.starts_with("\x1b]1337;File=inline=1;size=") && iterm.ends_with("\x07\n"), "{iterm:?}");
+        assert!(
+            iterm.starts_with("\x1b]1337;File=inline=1;size=") && iterm.ends_with("\x07\n"),
+            "{iterm:?}"
+        );
         let sixel = Protocol::Sixel { cell_width: 8 }.draw(&png, 80).unwrap();
         assert!(sixel.starts_with("\x1bP0;1;0q\"1;1;2;1"), "{sixel:?}");
-        assert_eq!(Protocol::Sixel { cell_width: 8 }.draw("no base64!", 80), None);
+        assert_eq!(
+            Protocol::Sixel { cell_width: 8 }.draw("no base64!", 80),
+            None
+        );
         assert_eq!(Protocol::Characters.draw(&png, 80), None);
     }
 }

@@ -68,7 +68,10 @@ impl Screen {
         };
         if let Some(choice) = inline::unknown_choice().filter(|_| screen.drawings) {
             let known = "kitty, iterm2, sixel or characters";
-            screen.stderr(&format!("{} is `{choice}`: expected {known}\n", inline::VARIABLE));
+            screen.stderr(&format!(
+                "{} is `{choice}`: expected {known}\n",
+                inline::VARIABLE
+            ));
         }
         screen
     }
@@ -93,7 +96,9 @@ impl Screen {
     pub fn stderr(&mut self, text: &str) {
         self.clear_if_asked();
         // Whoever closed standard error does not want to hear of it.
-        let _ = self.bars.suspend(|| io::stderr().write_all(text.as_bytes()));
+        let _ = self
+            .bars
+            .suspend(|| io::stderr().write_all(text.as_bytes()));
         if self.terminal {
             self.extent.add(text);
         }
@@ -111,7 +116,11 @@ impl Screen {
             return;
         }
         self.clear_if_asked();
-        let start = if self.extent.at_line_start() { "" } else { "\n" };
+        let start = if self.extent.at_line_start() {
+            ""
+        } else {
+            "\n"
+        };
         let end = if text.ends_with('\n') { "" } else { "\n" };
         self.write(&format!("{start}{text}{end}"));
     }
@@ -190,14 +199,21 @@ impl Screen {
 
     /// Whether standard output's reader is gone.
     pub fn reader_left(&self) -> bool {
-        self.failure.as_ref().is_some_and(|failure| failure.kind() == io::ErrorKind::BrokenPipe)
+        self.failure
+            .as_ref()
+            .is_some_and(|failure| failure.kind() == io::ErrorKind::BrokenPipe)
     }
 
     /// Ends all output: the exit code of a program whose reader left, if it did, or the error of a full disk.
     pub fn close(self) -> Result<Option<ExitCode>, Error> {
         match self.failure {
-            Some(failure) if failure.kind() == io::ErrorKind::BrokenPipe => Ok(Some(ExitCode::from(BROKEN_PIPE))),
-            Some(source) => Err(Error::Stream { what: "write to standard output", source }),
+            Some(failure) if failure.kind() == io::ErrorKind::BrokenPipe => {
+                Ok(Some(ExitCode::from(BROKEN_PIPE)))
+            }
+            Some(source) => Err(Error::Stream {
+                what: "write to standard output",
+                source,
+            }),
             None => Ok(None),
         }
     }
@@ -206,7 +222,9 @@ impl Screen {
     fn picture(&self, display: &Display) -> Option<String> {
         let png = display.get("image/png").filter(|_| self.drawings)?;
         let (_, columns) = console::Term::stdout().size();
-        self.protocol.get_or_init(inline::detect).draw(png, columns.into())
+        self.protocol
+            .get_or_init(inline::detect)
+            .draw(png, columns.into())
     }
 
     /// Writes what stays of ended work to standard error.
@@ -219,7 +237,9 @@ impl Screen {
         }
         // Whoever closed standard error does not want to hear of it.
         let _ = self.bars.suspend(|| progress::write_lines(lines));
-        lines.iter().for_each(|line| self.extent.add(&format!("{line}\n")));
+        lines
+            .iter()
+            .for_each(|line| self.extent.add(&format!("{line}\n")));
     }
 
     /// Does a clear that was asked for.
@@ -239,7 +259,9 @@ impl Screen {
         }
         let written = self.bars.suspend(|| {
             let mut stdout = io::stdout().lock();
-            stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+            stdout
+                .write_all(text.as_bytes())
+                .and_then(|()| stdout.flush())
         });
         if let Err(error) = written {
             self.failure = Some(error);

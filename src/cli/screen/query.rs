@@ -19,12 +19,19 @@ pub fn ask() -> Option<String> {
 
     use nix::sys::termios::{SetArg, SpecialCharacterIndices, cfmakeraw, tcgetattr, tcsetattr};
 
-    let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?;
+    let mut terminal = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .ok()?;
     let before = tcgetattr(&terminal).ok()?;
     let mut raw = before.clone();
     cfmakeraw(&mut raw);
     // The terminal's own timer, as macOS cannot poll a terminal.
-    for (index, value) in [(SpecialCharacterIndices::VMIN, 0), (SpecialCharacterIndices::VTIME, PATIENCE)] {
+    for (index, value) in [
+        (SpecialCharacterIndices::VMIN, 0),
+        (SpecialCharacterIndices::VTIME, PATIENCE),
+    ] {
         *raw.control_chars.get_mut(index as usize)? = value;
     }
     tcsetattr(&terminal, SetArg::TCSANOW, &raw).ok()?;
@@ -68,8 +75,13 @@ mod tests {
 
     #[test]
     fn the_answer_ends_with_the_device_attributes_even_in_pieces() {
-        let mut pieces = (b"\x1b[6;20;".as_slice()).chain(b"9t\x1b[?62".as_slice()).chain(b";4cx".as_slice());
-        assert_eq!(read_answer(&mut pieces).as_deref(), Some("\x1b[6;20;9t\x1b[?62;4c"));
+        let mut pieces = (b"\x1b[6;20;".as_slice())
+            .chain(b"9t\x1b[?62".as_slice())
+            .chain(b";4cx".as_slice());
+        assert_eq!(
+            read_answer(&mut pieces).as_deref(),
+            Some("\x1b[6;20;9t\x1b[?62;4c")
+        );
     }
 
     #[test]

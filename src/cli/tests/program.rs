@@ -22,13 +22,20 @@ impl Folder {
 
     /// Puts a script there.
     fn script(self, name: &str, code: &str) -> Self {
-        fs::File::create(self.0.join(name)).unwrap().write_all(code.as_bytes()).unwrap();
+        fs::File::create(self.0.join(name))
+            .unwrap()
+            .write_all(code.as_bytes())
+            .unwrap();
         self
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rhapsode"));
-        command.args(arguments).current_dir(&self.0).env("XDG_DATA_HOME", &self.0).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .current_dir(&self.0)
+            .env("XDG_DATA_HOME", &self.0)
+            .stdin(Stdio::null());
         command
     }
 
@@ -47,7 +54,12 @@ impl Folder {
     /// Starts the program with all streams piped.
     fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     fn read(&self, path: &str) -> String {
@@ -61,7 +73,9 @@ impl Folder {
     /// The names in a folder, in order.
     fn names(&self, path: &str) -> Vec<String> {
         let entries = fs::read_dir(self.0.join(path)).unwrap();
-        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -81,7 +95,11 @@ struct Finished {
 impl From<Output> for Finished {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 }
 
@@ -89,7 +107,13 @@ impl Finished {
     /// It must have ended with this code.
     #[track_caller]
     fn code(self, expected: i32) -> Self {
-        assert_eq!(self.code, Some(expected), "\n-- stdout\n{}\n-- stderr\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(expected),
+            "\n-- stdout\n{}\n-- stderr\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
@@ -97,7 +121,11 @@ impl Finished {
     #[track_caller]
     fn complains(&self, texts: &[&str]) {
         for text in texts {
-            assert!(self.stderr.contains(text), "`{text}` is not in\n{}", self.stderr);
+            assert!(
+                self.stderr.contains(text),
+                "`{text}` is not in\n{}",
+                self.stderr
+            );
         }
     }
 }
@@ -112,7 +140,8 @@ fn the_last_expression_is_shown_and_nothing_left_behind() {
 
 #[test]
 fn an_error_shows_its_place_and_fails() {
-    let folder = Folder::new("error").script("wrong.rhai", "print(\"before\");\nlet y = nowhere + 1;\n");
+    let folder =
+        Folder::new("error").script("wrong.rhai", "print(\"before\");\nlet y = nowhere + 1;\n");
     let done = folder.run(&["run", "wrong.rhai"]).code(1);
     assert_eq!(done.stdout, "before\n");
     done.complains(&["wrong.rhai", "nowhere", "let y = nowhere + 1;", "^^^^^^^"]);
@@ -122,15 +151,33 @@ fn an_error_shows_its_place_and_fails() {
 fn a_missing_script_suggests_its_neighbour() {
     let folder = Folder::new("missing").script("quickstart.rhai", "1");
     let done = folder.run(&["run", "quikstart.rhai"]).code(1);
-    done.complains(&["there is no file `quikstart.rhai`", "did you mean `quickstart.rhai`?"]);
-    folder.run(&["run", "no/such/folder.rhai"]).code(1).complains(&["there is no file"]);
-    folder.run(&["run", "."]).code(1).complains(&["cannot read `.`"]);
+    done.complains(&[
+        "there is no file `quikstart.rhai`",
+        "did you mean `quickstart.rhai`?",
+    ]);
+    folder
+        .run(&["run", "no/such/folder.rhai"])
+        .code(1)
+        .complains(&["there is no file"]);
+    folder
+        .run(&["run", "."])
+        .code(1)
+        .complains(&["cannot read `.`"]);
 }
 
 #[test]
 fn settings_reach_the_script() {
-    let folder = Folder::new("settings").script("lr.rhai", "`${arg(\"lr\", 0.1)} ${arg(\"name\", \"none\")}`");
-    assert_eq!(folder.run(&["run", "lr.rhai", "--set", "lr=0.5"]).code(0).stdout, "\"0.5 none\"\n");
+    let folder = Folder::new("settings").script(
+        "lr.rhai",
+        "`${arg(\"lr\", 0.1)} ${arg(\"name\", \"none\")}`",
+    );
+    assert_eq!(
+        folder
+            .run(&["run", "lr.rhai", "--set", "lr=0.5"])
+            .code(0)
+            .stdout,
+        "\"0.5 none\"\n"
+    );
     let done = folder.run(&["run", "lr.rhai", "--set", "lr"]).code(2);
     done.complains(&["expected key=value, got `lr`"]);
 }
@@ -138,7 +185,18 @@ fn settings_reach_the_script() {
 #[test]
 fn a_folder_that_was_asked_for_has_a_manifest() {
     let folder = Folder::new("manifest").script("a.rhai", "print(arg(\"lr\", 1.0));");
-    folder.run(&["run", "a.rhai", "--out", "results/a", "--set", "lr=0.25", "--seed", "7"]).code(0);
+    folder
+        .run(&[
+            "run",
+            "a.rhai",
+            "--out",
+            "results/a",
+            "--set",
+            "lr=0.25",
+            "--seed",
+            "7",
+        ])
+        .code(0);
     let manifest = folder.manifest("results/a");
     assert_eq!(manifest["status"], "finished");
     assert_eq!(manifest["error"], Value::Null);
@@ -162,7 +220,10 @@ fn a_failed_run_says_so_in_its_manifest() {
     folder.run(&["run", "a.rhai", "--out", "out"]).code(1);
     let manifest = folder.manifest("out");
     assert_eq!(manifest["status"], "failed");
-    assert!(manifest["error"].as_str().unwrap().contains("nowhere"), "{manifest}");
+    assert!(
+        manifest["error"].as_str().unwrap().contains("nowhere"),
+        "{manifest}"
+    );
     assert_eq!(manifest["metrics"]["log"]["loss"], 0.5);
     assert_eq!(manifest["files"], serde_json::json!(["metrics.jsonl"]));
 }
@@ -175,7 +236,14 @@ fn one_seed_gives_the_same_metrics_byte_for_byte() {
         folder.run(&["run", "noise.rhai", "--out", out]).code(0);
         let text = folder.read(&format!("{out}/metrics.jsonl"));
         // Without what depends on the clock: `"seconds":0.012,`.
-        text.lines().map(|line| line.split(',').filter(|field| !field.contains("seconds")).collect::<Vec<_>>().join(",")).collect::<Vec<_>>()
+        text.lines()
+            .map(|line| {
+                line.split(',')
+                    .filter(|field| !field.contains("seconds"))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            })
+            .collect::<Vec<_>>()
     };
     let first = metrics("one");
     assert_eq!(first.len(), 20);
@@ -185,10 +253,15 @@ fn one_seed_gives_the_same_metrics_byte_for_byte() {
 
 #[test]
 fn an_older_run_in_the_same_folder_is_replaced() {
-    let folder = Folder::new("replaced").script("a.rhai", "log(#{ loss: 1.0 });").script("b.rhai", "1");
+    let folder = Folder::new("replaced")
+        .script("a.rhai", "log(#{ loss: 1.0 });")
+        .script("b.rhai", "1");
     folder.run(&["run", "a.rhai", "--out", "out"]).code(0);
     let folder = folder.script("out/model.safetensors", "kept");
-    assert_eq!(folder.names("out"), ["manifest.json", "metrics.jsonl", "model.safetensors"]);
+    assert_eq!(
+        folder.names("out"),
+        ["manifest.json", "metrics.jsonl", "model.safetensors"]
+    );
     folder.run(&["run", "b.rhai", "--out", "out"]).code(0);
     assert_eq!(folder.names("out"), ["manifest.json", "model.safetensors"]);
 }
@@ -196,7 +269,9 @@ fn an_older_run_in_the_same_folder_is_replaced() {
 #[test]
 fn a_folder_that_cannot_be_made_stops_the_run_before_it_begins() {
     let folder = Folder::new("unwritable").script("a.rhai", "print(\"ran\")");
-    let done = folder.run(&["run", "a.rhai", "--out", "a.rhai/out"]).code(1);
+    let done = folder
+        .run(&["run", "a.rhai", "--out", "a.rhai/out"])
+        .code(1);
     assert_eq!(done.stdout, "");
     done.complains(&["cannot write `a.rhai/out`"]);
 }
@@ -205,35 +280,62 @@ fn a_folder_that_cannot_be_made_stops_the_run_before_it_begins() {
 fn without_out_the_folder_has_the_scripts_name() {
     let folder = Folder::new("default-folder").script("short.rhai", "log(#{ loss: 1.0 });");
     let done = folder.run(&["run", "short.rhai"]).code(0);
-    let [name] = &folder.names("runs")[..] else { panic!("not one folder") };
+    let [name] = &folder.names("runs")[..] else {
+        panic!("not one folder")
+    };
     assert!(name.starts_with("short-20"), "{name}");
-    assert!(done.stdout.contains(&format!("runs/{name}")), "{}", done.stdout);
-    assert_eq!(folder.names(&format!("runs/{name}")), ["manifest.json", "metrics.jsonl"]);
+    assert!(
+        done.stdout.contains(&format!("runs/{name}")),
+        "{}",
+        done.stdout
+    );
+    assert_eq!(
+        folder.names(&format!("runs/{name}")),
+        ["manifest.json", "metrics.jsonl"]
+    );
 }
 
 #[test]
 fn a_script_may_come_through_a_pipe() {
     let folder = Folder::new("piped");
-    assert_eq!(folder.pipe(&["run", "-"], "let x = 20;\nx + 1").code(0).stdout, "21\n");
+    assert_eq!(
+        folder
+            .pipe(&["run", "-"], "let x = 20;\nx + 1")
+            .code(0)
+            .stdout,
+        "21\n"
+    );
 }
 
 #[test]
 fn the_repl_reads_a_pipe_cell_by_cell() {
     let folder = Folder::new("repl-pipe");
-    let done = folder.pipe(&[], "let x = 1;\nfn f(a) {\n    a + x\n}\nf(2)\n:vars\n").code(0);
+    let done = folder
+        .pipe(&[], "let x = 1;\nfn f(a) {\n    a + x\n}\nf(2)\n:vars\n")
+        .code(0);
     assert!(done.stdout.starts_with("3\n"), "{}", done.stdout);
     assert!(done.stdout.contains("x     int"), "{}", done.stdout);
     let done = folder.pipe(&[], "1 / 0\n2\n:lod x\n").code(1);
     assert_eq!(done.stdout, "2\n");
-    done.complains(&["division by zero", "there is no command `:lod`", "did you mean `:load`?"]);
+    done.complains(&[
+        "division by zero",
+        "there is no command `:lod`",
+        "did you mean `:load`?",
+    ]);
 }
 
 #[test]
 fn cells_that_worked_become_a_script() {
     let folder = Folder::new("repl-save");
     let cells = "let x = 2\nnowhere\nx * 3 // six\nfn f(a) { a + 1 }\nf(x)\n:save kept.rhai\n:save kept.rhai\n";
-    folder.pipe(&[], cells).code(1).complains(&["`kept.rhai` exists already", ":save! FILE"]);
-    assert_eq!(folder.read("kept.rhai"), "let x = 2;\nshow(x * 3 // six\n);\nfn f(a) { a + 1 }\nshow(f(x));\n");
+    folder
+        .pipe(&[], cells)
+        .code(1)
+        .complains(&["`kept.rhai` exists already", ":save! FILE"]);
+    assert_eq!(
+        folder.read("kept.rhai"),
+        "let x = 2;\nshow(x * 3 // six\n);\nfn f(a) { a + 1 }\nshow(f(x));\n"
+    );
     assert_eq!(folder.run(&["run", "kept.rhai"]).code(0).stdout, "6\n3\n");
     let done = folder.pipe(&[], ":load kept.rhai\nx\n").code(0);
     assert_eq!(done.stdout, "6\n3\n2\n");
@@ -242,7 +344,13 @@ fn cells_that_worked_become_a_script() {
 #[test]
 fn help_is_found_and_misspelt_names_are_suggested() {
     let folder = Folder::new("doc");
-    assert!(folder.run(&["doc", "seed"]).code(0).stdout.starts_with("seed("));
+    assert!(
+        folder
+            .run(&["doc", "seed"])
+            .code(0)
+            .stdout
+            .starts_with("seed(")
+    );
     assert!(!folder.run(&["doc"]).code(0).stdout.is_empty());
     folder.run(&["doc", "sead"]).code(1).complains(&["seed"]);
     folder.run(&["rum"]).code(2).complains(&["run"]);
@@ -253,7 +361,9 @@ fn a_reader_who_leaves_ends_the_run_quietly() {
     let folder = Folder::new("head").script("yes.rhai", "loop { print(\"y\"); }");
     let mut child = folder.start(&["run", "yes.rhai"]);
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     assert_eq!(line, "y\n");
     // The reader is dropped here.
     let done = Finished::from(child.wait_with_output().unwrap()).code(141);
@@ -275,7 +385,11 @@ mod signals {
         let mut line = Vec::new();
         let stdout = child.stdout.as_mut().unwrap();
         while !line.ends_with(b"ready\n") {
-            assert_eq!(stdout.read(&mut byte).unwrap(), 1, "ended before it was ready");
+            assert_eq!(
+                stdout.read(&mut byte).unwrap(),
+                1,
+                "ended before it was ready"
+            );
             line.push(byte[0]);
         }
         kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
@@ -288,7 +402,9 @@ mod signals {
         let folder = Folder::new("ctrl-c").script("endless.rhai", ENDLESS);
         let mut child = folder.start(&["run", "endless.rhai", "--out", "out"]);
         signal_when_ready(&mut child, Signal::SIGINT);
-        Finished::from(child.wait_with_output().unwrap()).code(130).complains(&["interrupted"]);
+        Finished::from(child.wait_with_output().unwrap())
+            .code(130)
+            .complains(&["interrupted"]);
         assert_eq!(folder.manifest("out")["status"], "interrupted");
         assert!(folder.read("out/metrics.jsonl").contains("\"loss\":0.25"));
     }
@@ -307,7 +423,9 @@ mod signals {
         let folder = Folder::new("repl-ctrl-c");
         let mut child = folder.start(&[]);
         let mut input = stdin(&mut child);
-        input.write_all(b"let n = 41; print(\"ready\"); loop { }\n").unwrap();
+        input
+            .write_all(b"let n = 41; print(\"ready\"); loop { }\n")
+            .unwrap();
         signal_when_ready(&mut child, Signal::SIGINT);
         input.write_all(b"n + 1\n").unwrap();
         drop(input);

@@ -402,8 +402,8 @@ mod tests {
     #[test]
     fn the_number_of_bins_follows_the_data() {
         let even: Vec<f64> = (0..1000).map(|i| f64::from(i) / 1000.0).collect();
-        // Spread 0.5, so a width of 2 * 0.5 / 10.
-        assert_eq!(choose_bins(&[even], None, None).count, 10);
+        // Spread 0.499, so a width of 2 * 0.499 / 10 over a range of 0.999.
+        assert_eq!(choose_bins(&[even], None, None).count, 11);
         let mut outlier = vec![0.0; 50];
         outlier.extend((0..50).map(|i| f64::from(i) * 0.01));
         outlier.push(1e9);

@@ -15,7 +15,9 @@ use plotters::backend::{BitMapBackend, DrawingBackend};
 use plotters::style::RGBAColor;
 
 /// A bitmap with more pixels than this is made less fine.
-const MOST_PIXELS: f64 = 4e7;
+const MOST_FINE: f64 = 4e7;
+/// Larger pictures would take gigabytes.
+const MOST_PIXELS: f64 = 1e8;
 
 /// The scene as a PNG file, `scale` times as many pixels across as it is wide.
 pub(crate) fn draw(scene: &Scene, scale: f64) -> Result<Vec<u8>> {
@@ -29,9 +31,16 @@ pub(crate) fn draw(scene: &Scene, scale: f64) -> Result<Vec<u8>> {
     let side = |length: f64| ((length * scale).round() as u32).max(1);
     let (width, height) = (side(scene.width), side(scene.height));
     let pixels = f64::from(width) * f64::from(height);
+    if pixels > MOST_PIXELS {
+        return Err(Error::Option {
+            option: "scale",
+            expected: "a picture of at most 100 million pixels",
+            got: format!("{scale}, that is {width} x {height}"),
+        });
+    }
     let finer = [4u32, 3, 2]
         .into_iter()
-        .find(|n| pixels * f64::from(n * n) <= MOST_PIXELS)
+        .find(|n| pixels * f64::from(n * n) <= MOST_FINE)
         .unwrap_or(1);
     let size = (width * finer, height * finer);
     let mut fine = scene
@@ -385,5 +394,11 @@ mod tests {
                 })
             ));
         }
+        let large = Scene {
+            width: 4000.0,
+            height: 4000.0,
+            ..scene
+        };
+        assert!(draw(&large, 3.0).is_err());
     }
 }

@@ -48,44 +48,53 @@ pub(crate) fn draw(scene: &Scene, description: &str) -> String {
         color: scene.background,
     };
     for mark in std::iter::once(&background).chain(&scene.marks) {
-        match mark {
-            Mark::Polyline {
-                points,
-                color,
-                width,
-            } => svg.push_str(&elements(size, |back| {
-                let style = shape(*color, ((width * UNIT).round() as u32).max(1));
-                let _ = back.draw_path(points.iter().map(|p| grid(*p)), &style);
-            })),
-            Mark::Points {
-                points,
-                colors,
-                radius,
-            } => svg.push_str(&elements(size, |back| {
-                let radius = ((radius * UNIT).round() as u32).max(1);
-                for (point, color) in points.iter().zip(colors.iter().cycle()) {
-                    let _ = back.draw_circle(grid(*point), radius, &shape(*color, 0), true);
-                }
-            })),
-            Mark::Rects { rects, color } => svg.push_str(&elements(size, |back| {
+        draw_mark(&mut svg, size, mark);
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+fn draw_mark(svg: &mut String, size: (u32, u32), mark: &Mark) {
+    match mark {
+        Mark::Polyline {
+            points,
+            color,
+            width,
+        } => svg.push_str(&elements(size, |back| {
+            let style = shape(*color, ((width * UNIT).round() as u32).max(1));
+            let _ = back.draw_path(points.iter().map(|p| grid(*p)), &style);
+        })),
+        Mark::Points {
+            points,
+            colors,
+            radius,
+        } => svg.push_str(&elements(size, |back| {
+            let radius = ((radius * UNIT).round() as u32).max(1);
+            for (point, color) in points.iter().zip(colors.iter().cycle()) {
+                let _ = back.draw_circle(grid(*point), radius, &shape(*color, 0), true);
+            }
+        })),
+        Mark::Rects { rects, color } => {
+            // Smoothed edges of neighbours would leave a seam.
+            svg.push_str("<g shape-rendering=\"crispEdges\">\n");
+            svg.push_str(&elements(size, |back| {
                 for r in rects {
                     let (from, to) = (grid([r.left, r.top]), grid([r.right, r.bottom]));
                     let _ = back.draw_rect(from, to, &shape(*color, 0), true);
                 }
-            })),
-            Mark::Image {
-                area,
-                columns,
-                cells,
-            } => image(&mut svg, area, *columns, cells),
-            Mark::Text(text) => svg.push_str(&elements(size, |back| {
-                let (at, style) = text_style(text);
-                let _ = back.draw_text(&text.text, &style, at);
-            })),
+            }));
+            svg.push_str("</g>\n");
         }
+        Mark::Image {
+            area,
+            columns,
+            cells,
+        } => image(svg, area, *columns, cells),
+        Mark::Text(text) => svg.push_str(&elements(size, |back| {
+            let (at, style) = text_style(text);
+            let _ = back.draw_text(&printable(&text.text), &style, at);
+        })),
     }
-    svg.push_str("</svg>\n");
-    svg
 }
 
 /// The scene as a web page.
@@ -193,8 +202,15 @@ fn image(svg: &mut String, area: &Rect, columns: usize, cells: &[[u8; 3]]) {
     );
 }
 
+/// `text` without the characters that XML does not take.
+fn printable(text: &str) -> String {
+    let taken = |c: &char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
+    text.chars().filter(taken).collect()
+}
+
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
+    printable(text)
+        .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
@@ -222,6 +238,11 @@ mod tests {
         let svg = figure("a < b & \"c\" > d").svg(Theme::Light);
         assert!(svg.contains("a &lt; b &amp; &quot;c&quot; &gt; d"), "{svg}");
         assert!(!svg.contains("a < b"));
+        assert!(
+            !figure("a\u{1b}[31m\0")
+                .svg(Theme::Light)
+                .contains(['\u{1b}', '\0'])
+        );
     }
 
     #[test]

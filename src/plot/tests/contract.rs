@@ -1,7 +1,8 @@
 //! The contract of every kind of figure in `figure::ALL`: each renderer draws it, whatever the numbers are, and always
 //! the same; its options are documented.
 
-use rhapsode_plot::{Figure, Theme, figure};
+use rhapsode_plot::figure::{self, LineOptions};
+use rhapsode_plot::{Figure, Series, Theme};
 
 /// Numbers of all sorts, with what they are.
 fn cases() -> Vec<(&'static str, Vec<f64>)> {
@@ -90,6 +91,29 @@ fn text_draws_every_kind_in_the_room_given() {
             }
         });
     }
+}
+
+#[test]
+fn the_smallest_figure_with_the_longest_texts_is_drawn() {
+    let long = "a text of many words that does not fit ".repeat(8);
+    let options = LineOptions {
+        title: long.clone(),
+        x_label: long.clone(),
+        y_label: long.clone(),
+        labels: vec![long.clone(); 30],
+        width: 64,
+        height: 64,
+        ..Default::default()
+    };
+    let series = Series {
+        x: None,
+        y: vec![-1.23456e-7, 9.87654e9],
+    };
+    let figure = Figure::line(vec![series; 30], options).unwrap();
+    check_svg("small", &figure.svg(Theme::Light));
+    assert!(!figure.png(Theme::Light, 1.0).unwrap().is_empty());
+    let text = figure.text(30, 8, false);
+    assert!(text.lines().count() <= 8, "{text}");
 }
 
 #[test]

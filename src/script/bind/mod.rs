@@ -1,15 +1,86 @@
 //! Everything that scripts can call: a file a namespace. A binding converts, calls and wraps; the
 //! mathematics is elsewhere.
 
+mod draw;
+mod flow;
+mod guard;
+mod nn;
+mod optim;
+mod output;
+mod progress;
+mod run;
 mod session;
 
-use rhai::Dynamic;
+use rhai::{Dynamic, EvalAltResult};
 
-use crate::{Variable, context::Context, library::Library};
+pub(crate) use guard::enter;
+pub(crate) use output::escape;
+
+use crate::{
+    Kind, Variable,
+    context::Context,
+    fault::{Fault, Spot},
+    library::Library,
+};
+
+/// What a fallible binding returns.
+pub(crate) type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
 /// Binds everything.
 pub(crate) fn all(library: &mut Library) {
     session::bind(library);
+    output::bind(library);
+    progress::bind(library);
+    tensor::bind(library);
+    nn::bind(library);
+    optim::bind(library);
+    flow::bind(library);
+    run::bind(library);
+}
+
+/// The result of a library call as a binding returns it.
+pub(crate) fn raise<T, E: Into<Fault>>(result: Result<T, E>) -> Outcome<T> {
+    result.map_err(|error| error.into().into())
+}
+
+impl From<rhapsode_tensor::Error> for Fault {
+    fn from(error: rhapsode_tensor::Error) -> Self {
+        use rhapsode_tensor::Error::*;
+        let kind = match &error {
+            Shape { .. } | Axis { .. } => Kind::Shape,
+            DType { .. } => Kind::Type,
+            Index { .. } | Value { .. } | NoGradient { .. } | Candle(_) => Kind::Value,
+            Memory { .. } => Kind::Limit,
+            NonFinite { .. } => Kind::Numeric,
+            Interrupted => Kind::Interrupted,
+        };
+        Fault::new(kind, error.to_string())
+    }
+}
+
+impl From<rhapsode_models::Error> for Fault {
+    fn from(error: rhapsode_models::Error) -> Self {
+        use rhapsode_models::Error::*;
+        let kind = match &error {
+            Option { .. } => Kind::Option,
+            Shape { .. } => Kind::Shape,
+            Value { .. } => Kind::Value,
+            Numeric { .. } => Kind::Numeric,
+            Io { .. } => Kind::Io,
+            Interrupted => Kind::Interrupted,
+            Tensor(inner) => return inner.clone().into(),
+        };
+        let spot = match &error {
+            Option { key, .. } => Spot::Value(key.split('.').map(str::to_string).collect()),
+            _ => Spot::Call,
+        };
+        Fault::new(kind, error.to_string()).at(spot)
+    }
+}
+
+/// A number where an int is taken too.
+pub(crate) fn number(value: &Dynamic) -> Option<f64> {
+    value.as_float().ok().or_else(|| value.as_int().ok().map(|int| int as f64))
 }
 
 /// What the system says about a file, without its number.

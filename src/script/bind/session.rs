@@ -1,4 +1,201 @@
-//! The global functions that need no model.
-use crate::library::Library;
+//! The session's defaults and its surroundings: `seed device dtype arg sleep`.
+
+use std::time::{Duration, Instant};
+
+use rhai::{Array, Dynamic, ImmutableString, NativeCallContext};
+
+use super::{Outcome, number};
+use crate::{
+    context,
+    fault::{Fault, Spot, interrupted},
+    library::Library,
+    names::nearest,
+    value::type_word,
+};
+
+/// Float types that tensors can have by default.
+const DTYPES: [&str; 2] = ["f32", "f64"];
+
 /// Binds them.
-pub(crate) fn bind(_library: &mut Library) {}
+pub(crate) fn bind(library: &mut Library) {
+    defaults(library);
+    library
+        .function(
+            "arg",
+            "(name: string, default: any) -> any",
+            r#"
+            A value given with `--set name=value`, or the default. It has the type of the default.
+
+            ```rhai
+            let lr = arg("lr", 1e-3);
+            lr // => 0.001
+            ```
+            "#,
+        )
+        .call(|call: NativeCallContext, name: &str, default: Dynamic| arg(&call, name, default));
+    library
+        .function(
+            "sleep",
+            "(seconds: float)",
+            r#"
+            Waits. An interrupt ends it at once.
+
+            ```rhai
+            sleep(0.01);
+            ```
+            "#,
+        )
+        .call(|call: NativeCallContext, seconds: f64| sleep(&call, seconds))
+        .call(|call: NativeCallContext, seconds: i64| sleep(&call, seconds as f64));
+}
+
+fn defaults(library: &mut Library) {
+    library
+        .function(
+            "seed",
+            "(n?: int) -> int",
+            r#"
+            Sets the seed of all random numbers; the same seed repeats a run bit for bit. Gives the seed.
+
+            ```rhai
+            seed(0);
+            ```
+            "#,
+        )
+        .call(|call: NativeCallContext| -> Outcome<i64> { Ok(context::of_call(&call)?.settings().seed as i64) })
+        .call(|call: NativeCallContext, n: i64| -> Outcome<i64> {
+            let context = context::of_call(&call)?;
+            context.set(|settings| settings.seed = n as u64);
+            context.restart_draws();
+            Ok(n)
+        });
+    library
+        .function(
+            "device",
+            "(name?: string) -> string",
+            r#"
+            Sets where tensors and models are made: `"cpu"`, `"cuda"`, `"cuda:1"` or `"auto"`. Gives the device.
+
+            ```rhai
+            device("cpu");
+            ```
+            "#,
+        )
+        .call(|call: NativeCallContext| -> Outcome<ImmutableString> { Ok(context::of_call(&call)?.settings().device.into()) })
+        .call(|call: NativeCallContext, name: &str| -> Outcome<ImmutableString> {
+            let name = device_named(name)?;
+            context::of_call(&call)?.set(|settings| settings.device = name.into());
+            Ok(name.into())
+        });
+    library
+        .function(
+            "dtype",
+            "(name?: string) -> string",
+            r#"
+            Sets what floats are kept in by default: `"f32"` or `"f64"`. Gives the dtype.
+
+            ```rhai
+            dtype("f32");
+            ```
+            "#,
+        )
+        .call(|call: NativeCallContext| -> Outcome<ImmutableString> { Ok(context::of_call(&call)?.settings().dtype.into()) })
+        .call(|call: NativeCallContext, name: &str| -> Outcome<ImmutableString> {
+            if !DTYPES.contains(&name) {
+                let fault = Fault::value(format!("{name:?} is not a default dtype")).at(Spot::Argument(0));
+                return Err(fault.hint("allowed: \"f32\", \"f64\"").into());
+            }
+            context::of_call(&call)?.set(|settings| settings.dtype = name.into());
+            Ok(name.into())
+        });
+}
+
+/// Resolves a device's name; what is not there is an error.
+pub(crate) fn device_named(name: &str) -> Result<&'static str, Fault> {
+    match name {
+        "cpu" | "auto" => Ok("cpu"),
+        cuda if cuda == "cuda" || cuda.strip_prefix("cuda:").is_some_and(|n| n.parse::<usize>().is_ok()) => {
+            Err(Fault::value("this build has no CUDA").at(Spot::Argument(0)).hint("\"cpu\" is always there"))
+        }
+        other => {
+            let fault = Fault::value(format!("{other:?} is not a device")).at(Spot::Argument(0));
+            let fault = match nearest(other, ["cpu", "cuda", "auto"]) {
+                Some(near) => fault.hint(format!("did you mean {near:?}?")),
+                None => fault,
+            };
+            Err(fault.hint("allowed: \"cpu\", \"cuda\", \"cuda:1\", \"auto\""))
+        }
+    }
+}
+
+fn sleep(call: &NativeCallContext, seconds: f64) -> Outcome<()> {
+    let context = context::of_call(call)?;
+    let span = Duration::try_from_secs_f64(seconds)
+        .map_err(|_| Fault::value(format!("cannot wait for {seconds} seconds")).at(Spot::Argument(0)))?;
+    let start = Instant::now();
+    while let Some(left) = span.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+        if context.must_stop() {
+            return Err(interrupted());
+        }
+        std::thread::sleep(left.min(Duration::from_millis(10)));
+    }
+    Ok(())
+}
+
+/// A value from the command line, with the type of its default.
+fn arg(call: &NativeCallContext, name: &str, default: Dynamic) -> Outcome<Dynamic> {
+    let context = context::of_call(call)?;
+    let Some(given) = context.arg(name) else { return Ok(default) };
+    let parsed = parse(given, &default);
+    parsed.ok_or_else(|| {
+        let expected = expectation(&default);
+        Fault::value(format!("`--set {name}={given}`: expected {expected}, got {given:?}")).into()
+    })
+}
+
+/// A text as a value of the type of `like`.
+fn parse(text: &str, like: &Dynamic) -> Option<Dynamic> {
+    let text = text.trim();
+    if like.is_int() {
+        return text.replace('_', "").parse::<i64>().ok().map(Dynamic::from);
+    }
+    if like.is_float() {
+        return text.replace('_', "").parse::<f64>().ok().map(Dynamic::from);
+    }
+    if like.is_bool() {
+        return text.parse::<bool>().ok().map(Dynamic::from);
+    }
+    if let Some(items) = like.read_lock::<Array>() {
+        let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        let words = inner.split(',').map(str::trim).filter(|word| !word.is_empty());
+        let parsed: Option<Array> = match items.first() {
+            Some(first) => words.map(|word| parse(word, first)).collect(),
+            None => Some(words.map(guess).collect()),
+        };
+        return parsed.map(Dynamic::from);
+    }
+    if like.is_string() {
+        return Some(Dynamic::from(ImmutableString::from(text)));
+    }
+    like.is_unit().then(|| guess(text))
+}
+
+/// A text as the most special type that fits.
+fn guess(text: &str) -> Dynamic {
+    let int = text.parse::<i64>().ok().map(Dynamic::from);
+    let float = || text.parse::<f64>().ok().map(Dynamic::from);
+    let flag = || text.parse::<bool>().ok().map(Dynamic::from);
+    int.or_else(float).or_else(flag).unwrap_or_else(|| Dynamic::from(ImmutableString::from(text)))
+}
+
+/// What `parse` takes, in words.
+fn expectation(like: &Dynamic) -> String {
+    if let Some(items) = like.read_lock::<Array>() {
+        let of = items.first().map_or("values", |first| type_word(first.type_name()));
+        return format!("array of {of} such as 1,2,3");
+    }
+    match (number(like), like.is_bool()) {
+        (_, true) => "true or false".into(),
+        _ => type_word(like.type_name()).to_string(),
+    }
+}

@@ -22,14 +22,14 @@ pub(crate) enum Style {
 }
 
 /// Explains `function not found`.
-pub(crate) fn explain(signature: &str, style: Style, engine: &Engine, names: &Names) -> Explanation {
+pub(crate) fn explain(signature: &str, style: Style, names: &Names) -> Explanation {
     let call = parse(signature);
     if is_operator(&call.name) {
         return operator(&call);
     }
-    let overloads = overloads(&call, engine, names);
+    let overloads = overloads(&call, names);
     if overloads.is_empty() {
-        return unknown(&call, style, engine, names);
+        return unknown(&call, style, names);
     }
     let given = call.types.join(", ");
     let full = call.full_name();
@@ -89,7 +89,7 @@ fn operator(call: &Call) -> Explanation {
 }
 
 /// Everything of that name, in the users' words.
-fn overloads(call: &Call, engine: &Engine, names: &Names) -> Vec<String> {
+fn overloads(call: &Call, names: &Names) -> Vec<String> {
     let mut list: Vec<String> = Vec::new();
     if call.module.is_none() {
         for (name, parameters) in names.functions.iter().filter(|(name, _)| *name == call.name) {
@@ -107,14 +107,14 @@ fn overloads(call: &Call, engine: &Engine, names: &Names) -> Vec<String> {
         }
     }
     if call.module.is_none() {
-        list.extend(built_in(engine).into_iter().filter(|f| f.name == call.name).map(|f| f.headline()));
+        list.extend(names.built_in.iter().filter(|f| f.name == call.name).map(BuiltIn::headline));
     }
     list.sort();
     list.dedup();
     list
 }
 
-fn unknown(call: &Call, style: Style, engine: &Engine, names: &Names) -> Explanation {
+fn unknown(call: &Call, style: Style, names: &Names) -> Explanation {
     let receiver = call.types.first().map_or("", String::as_str);
     let message = match (style, &call.module) {
         (Style::Method, _) => format!("{receiver} has no method `{}`", call.name),
@@ -127,8 +127,7 @@ fn unknown(call: &Call, style: Style, engine: &Engine, names: &Names) -> Explana
         let members = reference.owned_by(module).map(|entry| entry.short());
         return fault.nearest(&call.name, members).into();
     }
-    let built_in = built_in(engine);
-    let standard = built_in.iter().filter(|f| style == Style::Function || f.takes(receiver)).map(|f| f.name.as_str());
+    let standard = names.built_in.iter().filter(|f| style == Style::Function || f.takes(receiver)).map(|f| f.name.as_str());
     let methods = reference.owned_by(receiver).map(|entry| entry.short());
     let globals = reference.functions().map(|entry| entry.name.as_str()).filter(|_| style == Style::Function);
     let scripted = names.functions.iter().map(|(name, _)| name.as_str());
@@ -152,6 +151,7 @@ fn unknown(call: &Call, style: Style, engine: &Engine, names: &Names) -> Explana
 }
 
 /// A function that Rhai itself brings.
+#[derive(Clone, Debug)]
 pub(crate) struct BuiltIn {
     /// Its name.
     pub name: String,

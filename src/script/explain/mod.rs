@@ -19,7 +19,9 @@ use crate::{
 };
 
 /// All names that a script can use now: what a misspelt one is held against.
-pub(crate) struct Names {
+pub(crate) struct Names<'a> {
+    /// What Rhai itself brings.
+    pub built_in: &'a [calls::BuiltIn],
     /// Variables with their values.
     pub variables: Vec<(String, Dynamic)>,
     /// The script's functions with their parameters.
@@ -35,10 +37,10 @@ pub(crate) type Explanation = Fault;
 pub(crate) struct Explainer<'a> {
     /// The texts to quote.
     pub sources: &'a Sources,
-    /// For the functions that Rhai itself brings, and to parse code again.
+    /// To parse code again.
     pub engine: &'a Engine,
     /// What a misspelt name is held against.
-    pub names: &'a Names,
+    pub names: &'a Names<'a>,
 }
 
 impl Explainer<'_> {
@@ -65,7 +67,7 @@ impl Explainer<'_> {
         }
         trace.reverse();
         let position = error.position();
-        let fault = runtime::explain(&error, self.style(&source, position), self.engine, self.names);
+        let fault = runtime::explain(&error, self.style(&source, position), self.names);
         let place = self.place(&source, position, &fault.spot);
         let place = place.or_else(|| trace.iter().find_map(|frame: &Frame| frame.place.clone()));
         Diagnostic { kind: fault.kind, message: fault.message, hints: fault.hints, place, trace, ..Diagnostic::new(Kind::Internal, "") }

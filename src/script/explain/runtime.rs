@@ -1,17 +1,17 @@
 //! The messages of what goes wrong while a script runs.
 
-use rhai::{Dynamic, Engine, EvalAltResult};
+use rhai::{Dynamic, EvalAltResult};
 
 use super::{Explanation, Names, calls};
 use crate::{Kind, engine::CALL_DEPTH, fault::Fault, help::EntryKind, names::nearest, value::type_word};
 
 /// Explains the innermost error of a chain.
-pub(crate) fn explain(error: &EvalAltResult, style: calls::Style, engine: &Engine, names: &Names) -> Explanation {
+pub(crate) fn explain(error: &EvalAltResult, style: calls::Style, names: &Names) -> Explanation {
     use EvalAltResult::*;
     match error {
         ErrorRuntime(value, _) => thrown(value),
         ErrorTerminated(..) => Fault::new(Kind::Interrupted, "stopped by the user"),
-        ErrorFunctionNotFound(signature, _) => calls::explain(signature, style, engine, names),
+        ErrorFunctionNotFound(signature, _) => calls::explain(signature, style, names),
         ErrorVariableNotFound(name, _) => unknown_variable(name, names),
         ErrorModuleNotFound(name, _) => unknown_module(name, names),
         ErrorDotExpr(message, _) => property(message, names),

@@ -7,6 +7,7 @@
 
 pub mod adam;
 mod binary;
+mod combine;
 mod index;
 pub mod linear;
 mod loss;
@@ -259,6 +260,12 @@ pub const ALL: &[Op] = &[
         name: "mse",
         apply: |x| x[0].mse(&x[1]),
         shapes: &[&[&[3, 5], &[3, 5]], &[&[67], &[67]]],
+        domain: ANY,
+    },
+    Op {
+        name: "combine",
+        apply: |x| Tensor::combine(&[(0.5, &x[0]), (-2.0, &x[1]), (1.5, &x[0])]),
+        shapes: &[&[&[3, 5], &[3, 5]], &[&[67], &[67]], &[&[0, 2], &[0, 2]]],
         domain: ANY,
     },
     linear_op("linear", |x| {

@@ -192,9 +192,12 @@ impl Tensor {
     /// The order along an axis reversed.
     pub fn flip(&self, axis: i64) -> Result<Tensor> {
         let axis = self.axis("flip", axis)?;
-        record("flip", self.data.contiguous()?.flip(&[axis])?, &[self], move |_, g| {
-            Ok(vec![Some(g.flip(axis as i64)?)])
-        })
+        record(
+            "flip",
+            self.data.contiguous()?.flip(&[axis])?,
+            &[self],
+            move |_, g| Ok(vec![Some(g.flip(axis as i64)?)]),
+        )
     }
 
     /// Tensors joined along an axis; all other sizes must agree.

@@ -1,0 +1,116 @@
+//! The multilayer perceptron: `x -> act(W x + b) -> ... -> W x + b`.
+
+use std::sync::Arc;
+
+use rhapsode_tensor::{DType, Tensor, ops::linear, params::Params, random::Stream};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Activation, init_linear};
+use crate::{Error, Result};
+
+/// Options of a multilayer perceptron.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MlpOptions {
+    /// Size of the input (at least 1; default 1).
+    pub inputs: usize,
+    /// Size of the output (at least 1; default 1).
+    pub outputs: usize,
+    /// Sizes of the hidden layers (default [128, 128]).
+    pub hidden: Vec<usize>,
+    /// What stands after each hidden layer (default "silu").
+    pub activation: Activation,
+}
+
+impl Default for MlpOptions {
+    fn default() -> Self {
+        Self { inputs: 1, outputs: 1, hidden: vec![128, 128], activation: Activation::default() }
+    }
+}
+
+impl MlpOptions {
+    /// Refuses impossible sizes.
+    pub fn validate(&self) -> Result<()> {
+        positive("inputs", self.inputs)?;
+        positive("outputs", self.outputs)?;
+        self.hidden.iter().try_for_each(|&n| positive("hidden", n))
+    }
+
+    /// Sizes from input to output.
+    fn sizes(&self) -> Vec<usize> {
+        [self.inputs].into_iter().chain(self.hidden.iter().copied()).chain([self.outputs]).collect()
+    }
+}
+
+/// Refuses 0.
+pub(crate) fn positive(key: &'static str, n: usize) -> Result<()> {
+    if n == 0 { Err(Error::option(key, "must be at least 1, got 0")) } else { Ok(()) }
+}
+
+/// A multilayer perceptron.
+#[derive(Clone)]
+pub struct Mlp {
+    options: MlpOptions,
+    params: Arc<Params>,
+    first: usize,
+}
+
+impl Mlp {
+    /// A network with fresh parameters.
+    pub fn new(options: MlpOptions, seed: u64, dtype: DType) -> Result<Self> {
+        options.validate()?;
+        let params = Arc::new(Params::new(Self::initial(&options, "", seed, dtype)?)?);
+        Ok(Self { options, params, first: 0 })
+    }
+
+    /// Initial parameters named `<prefix><layer>.weight` and `.bias`, for networks that have other
+    /// parameters in the same buffer too.
+    pub(crate) fn initial(options: &MlpOptions, prefix: &str, seed: u64, dtype: DType) -> Result<Vec<(String, Tensor)>> {
+        let mut values = Vec::new();
+        for (i, pair) in options.sizes().windows(2).enumerate() {
+            let stream = Stream::new(Stream::new(seed, "mlp").at(i as u64).seed(), "init");
+            let (weight, bias) = init_linear(pair[0], pair[1], stream, dtype)?;
+            values.push((format!("{prefix}{i}.weight"), weight));
+            values.push((format!("{prefix}{i}.bias"), bias));
+        }
+        Ok(values)
+    }
+
+    /// A network over parameters that lie in a larger buffer, its own from slot `first`.
+    pub(crate) fn over(options: MlpOptions, params: Arc<Params>, first: usize) -> Self {
+        Self { options, params, first }
+    }
+
+    /// The same network with other values for its parameters.
+    #[must_use]
+    pub fn with(&self, params: Arc<Params>) -> Self {
+        Self { params, ..self.clone() }
+    }
+
+    /// What it was made with.
+    pub fn options(&self) -> &MlpOptions {
+        &self.options
+    }
+
+    /// Its parameters.
+    pub fn params(&self) -> &Arc<Params> {
+        &self.params
+    }
+
+    /// `[.., inputs] -> [.., outputs]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if x.dims().last() != Some(&self.options.inputs) {
+            let expected = format!("[.., {}]", self.options.inputs);
+            return Err(Error::Shape { what: "mlp input", expected, got: x.dims().to_vec() });
+        }
+        let layers = self.options.hidden.len() + 1;
+        let mut h = x.clone();
+        for i in 0..layers {
+            let act = if i + 1 == layers { Activation::Identity } else { self.options.activation };
+            let at = self.first + 2 * i;
+            h = linear::linear(&h, self.params.get(at)?, self.params.get(at + 1)?, act.into())?;
+        }
+        Ok(h)
+    }
+}

@@ -1,0 +1,16 @@
+//! The explicit midpoint rule: the slope at half a step. Order 2, two evaluations a step.
+
+use super::{Tableau, euler::EULER};
+
+/// The explicit midpoint rule.
+pub const MIDPOINT: Tableau = Tableau {
+    name: "midpoint",
+    summary: "the explicit midpoint rule, order 2, two evaluations a step",
+    order: 2,
+    c: &[0.0, 0.5],
+    a: &[&[], &[0.5]],
+    b: &[0.0, 1.0],
+    error: None,
+    first_same_as_last: false,
+    reference: EULER.reference,
+};

@@ -1,0 +1,167 @@
+//! The one training loop.
+//!
+//! An [`Objective`] says what the loss of a step is; a [`Run`] takes the steps. Everything random in
+//! a step is a function of the step's number, so that a run that was stopped goes on bit for bit
+//! as if it had never stopped, and the step whose loss became NaN can be taken again under watch
+//! to find the operation.
+
+use std::sync::Arc;
+
+use rhapsode_tensor::{Tensor, grad_or_zero, interrupt, params::Params, tape};
+
+use crate::{
+    Error, Result,
+    observe::{Observer, Step},
+    optim::{AdamOptions, Optimizer, Rule, Schedule},
+};
+
+/// What is learned: parameters, and the loss of a step.
+pub trait Objective: Send {
+    /// What is going on, for progress bars, e.g. `fit rectified flow`.
+    fn label(&self) -> &str;
+    /// The parameters that change.
+    fn params(&self) -> &Arc<Params>;
+    /// Their moving average, where one is kept.
+    fn average(&self) -> Option<&Arc<Params>>;
+    /// The loss of a step (from 1), a scalar: a function of the step and the parameters alone.
+    /// (`&mut`: it may keep caches.)
+    fn loss(&mut self, step: u64) -> Result<Tensor>;
+}
+
+/// How steps are taken.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The optimizer.
+    pub rule: Arc<dyn Rule>,
+    /// Steps of the plan, for the schedule.
+    pub steps: u64,
+    /// Shape of the learning rate.
+    pub schedule: Schedule,
+    /// Steps of linear warm-up.
+    pub warmup: u64,
+    /// Largest norm of the gradient.
+    pub clip: Option<f64>,
+    /// Decay of the moving average.
+    pub ema: f64,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let rule = Arc::new(AdamOptions::default());
+        Self { rule, steps: 1000, schedule: Schedule::default(), warmup: 0, clip: None, ema: 0.999 }
+    }
+}
+
+/// A training: what was learned so far is in the objective's parameters at any time.
+pub struct Run {
+    objective: Box<dyn Objective>,
+    optimizer: Optimizer,
+    plan: Plan,
+    /// The loss of every step.
+    pub losses: Vec<f64>,
+    /// Whether the user stopped it before its end.
+    pub interrupted: bool,
+    /// Changes made by `set`, with the step from which they hold.
+    pub changes: Vec<(u64, String)>,
+}
+
+impl Run {
+    /// A run that has not taken a step yet.
+    pub fn new(objective: Box<dyn Objective>, plan: Plan) -> Result<Self> {
+        let mut optimizer = Optimizer::new(plan.rule.clone(), vec![objective.params().flat()])?;
+        optimizer.clip = plan.clip;
+        Ok(Self { objective, optimizer, plan, losses: Vec::new(), interrupted: false, changes: Vec::new() })
+    }
+
+    /// Steps taken.
+    pub fn steps(&self) -> u64 {
+        self.optimizer.steps()
+    }
+
+    /// What is going on.
+    pub fn label(&self) -> &str {
+        self.objective.label()
+    }
+
+    /// The learning rate of the next step before the schedule.
+    pub fn lr(&self) -> f64 {
+        self.optimizer.lr()
+    }
+
+    /// Another learning rate from the next step on.
+    pub fn set_lr(&mut self, lr: f64) -> Result<()> {
+        self.optimizer.set_lr(lr)?;
+        self.changes.push((self.steps() + 1, format!("lr: {lr}")));
+        Ok(())
+    }
+
+    /// Takes `steps` more steps. An interrupt ends it after a whole step and is no error: the run is
+    /// marked and can go on. NaN or infinity is an error, and the parameters are as after the last
+    /// good step.
+    pub fn more(&mut self, steps: u64, observer: &mut dyn Observer) -> Result<()> {
+        let end = self.steps() + steps;
+        self.interrupted = false;
+        while self.steps() < end {
+            let loss = match self.step() {
+                Err(Error::Interrupted) => {
+                    self.interrupted = true;
+                    return Ok(());
+                }
+                other => other?,
+            };
+            self.losses.push(loss);
+            let metrics = [("loss", loss)];
+            let step = Step { label: self.objective.label(), step: self.steps(), total: Some(end), metrics: &metrics };
+            if observer.step(&step).is_break() && self.steps() < end {
+                self.interrupted = true;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<f64> {
+        interrupt::check()?;
+        let step = self.steps() + 1;
+        let loss = self.objective.loss(step)?;
+        let value = loss.item()?;
+        if !value.is_finite() {
+            return Err(self.explain(step, "the loss", value));
+        }
+        let params = self.objective.params().clone();
+        let grads = grad_or_zero(loss, &params.tensors().iter().collect::<Vec<_>>())?;
+        let flat = [Some(params.gather(&grads)?)];
+        self.optimizer.factor = self.plan.schedule.factor(step, self.plan.steps, self.plan.warmup);
+        let average = self.objective.average().map(|a| a.flat());
+        let decay = ramp(self.plan.ema, step);
+        match self.optimizer.step(&flat, average.as_ref().map(|a| (a, decay))) {
+            Err(Error::Numeric { value, .. }) => {
+                let value = if value == "NaN" { f64::NAN } else { f64::INFINITY };
+                Err(self.explain(step, "the gradient", value))
+            }
+            other => other.map(|_| value),
+        }
+    }
+
+    /// The same step again, watched: which operation was the first to leave the numbers?
+    fn explain(&mut self, step: u64, what: &'static str, value: f64) -> Error {
+        let value = if value.is_nan() { "NaN" } else if value > 0.0 { "inf" } else { "-inf" };
+        let params = self.objective.params().clone();
+        let again = tape::watch_finite(|| {
+            let loss = self.objective.loss(step)?;
+            grad_or_zero(loss, &params.tensors().iter().collect::<Vec<_>>())?;
+            Ok(())
+        });
+        let op = match again {
+            Err(Error::Tensor(rhapsode_tensor::Error::NonFinite { op, .. })) => op.to_string(),
+            _ => "the optimizer's sum of squares".to_string(),
+        };
+        Error::Numeric { step, what, value, op }
+    }
+}
+
+/// The decay of the moving average at a step: small at first, so that the average forgets the start.
+fn ramp(decay: f64, step: u64) -> f64 {
+    let k = step as f64;
+    decay.min((1.0 + k) / (10.0 + k))
+}

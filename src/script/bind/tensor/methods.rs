@@ -1,0 +1,258 @@
+//! Methods and properties of a tensor: elementwise functions, reductions, shapes, conversions.
+
+use rhai::{Array, Dynamic, ImmutableString};
+use rhapsode_tensor::{DType, Result as TensorResult, Tensor};
+
+use super::{dtype_named, ints, real};
+use crate::{
+    Kind,
+    bind::{Outcome, number, raise, session::device_named},
+    engine::ARRAY_SIZE,
+    fault::{Fault, Spot},
+    library::Library,
+    value::type_word,
+};
+
+type Elementwise = fn(&Tensor) -> TensorResult<Tensor>;
+
+/// Functions of each element.
+const ELEMENTWISE: [(&str, Elementwise, &str); 18] = [
+    ("exp", Tensor::exp, "`e^x` of each element."),
+    ("log", Tensor::log, "The natural logarithm of each element."),
+    ("sqrt", Tensor::sqrt, "The square root of each element."),
+    ("abs", Tensor::abs, "The absolute value of each element."),
+    ("sin", Tensor::sin, "The sine of each element, in radians."),
+    ("cos", Tensor::cos, "The cosine of each element, in radians."),
+    ("tanh", Tensor::tanh, "The hyperbolic tangent of each element."),
+    ("sigmoid", Tensor::sigmoid, "`1 / (1 + e^-x)` of each element."),
+    ("relu", Tensor::relu, "`max(x, 0)` of each element."),
+    ("silu", Tensor::silu, "`x sigmoid(x)` of each element."),
+    ("gelu", Tensor::gelu, "`x Phi(x)` of each element, exact."),
+    ("softplus", Tensor::softplus, "`ln(1 + e^x)` of each element."),
+    ("erf", Tensor::erf, "The error function of each element."),
+    ("sign", Tensor::sign, "-1, 0 or 1 by the sign of each element."),
+    ("square", Tensor::sqr, "The square of each element."),
+    ("recip", Tensor::recip, "`1 / x` of each element."),
+    ("neg", Tensor::neg, "The negative of each element."),
+    ("contiguous", Tensor::contiguous, "The same values in one piece of memory."),
+];
+
+/// Reductions: over all elements, and along axes, which are dropped.
+struct Reduction {
+    name: &'static str,
+    all: fn(&Tensor) -> TensorResult<Tensor>,
+    along: fn(&Tensor, &[i64]) -> TensorResult<Tensor>,
+    text: &'static str,
+}
+
+const REDUCTIONS: [Reduction; 4] = [
+    Reduction {
+        name: "sum",
+        all: Tensor::sum_all,
+        along: Tensor::sum,
+        text: "The sum of all elements, or along one axis or several, which are dropped.\n\n```rhai\nones([2, 3]).sum(0).to_array() // => [2.0, 2.0, 2.0]\n```",
+    },
+    Reduction { name: "mean", all: Tensor::mean_all, along: Tensor::mean, text: "The mean of all elements, or along axes, which are dropped.\n\n```rhai\ntensor([1.0, 3.0]).mean().item() // => 2.0\n```" },
+    Reduction {
+        name: "variance",
+        all: |x| x.variance(None),
+        along: |x, axes| x.variance(Some(axes)),
+        text: "The variance with `n - 1` below, of all elements or along axes, which are dropped.\n\n```rhai\ntensor([1.0, 3.0]).variance().item() // => 2.0\n```",
+    },
+    Reduction { name: "std", all: |x| x.std(None), along: |x, axes| x.std(Some(axes)), text: "The square root of the variance.\n\n```rhai\ntensor([1.0, 1.0]).std().item() // => 0.0\n```" },
+];
+
+/// What takes one axis, or all elements.
+type AlongOne = (&'static str, fn(&Tensor, i64) -> TensorResult<Tensor>, &'static str);
+
+const ALONG_ONE: [AlongOne; 6] = [
+    ("max", Tensor::max, "The largest element of all, or along an axis, which is dropped."),
+    ("min", Tensor::min, "The smallest element of all, or along an axis, which is dropped."),
+    ("argmax", Tensor::argmax, "The place of the largest element of all, or along an axis, as i64."),
+    ("argmin", Tensor::argmin, "The place of the smallest element of all, or along an axis, as i64."),
+    ("logsumexp", |x, axis| real(x)?.logsumexp(axis), "`ln sum e^x` of all, or along an axis, without overflow."),
+    ("norm", |x, axis| real(x)?.norm(axis), "The Euclidean norm of all, or along an axis, which is dropped."),
+];
+
+/// Binds them.
+pub(super) fn bind(library: &mut Library) {
+    properties(library);
+    for (name, function, text) in ELEMENTWISE {
+        library.method::<Tensor>(name, "() -> Tensor", text).call(move |x: Tensor| raise(real(&x).and_then(|x| function(&x))));
+    }
+    reductions(library);
+    shapes(library);
+    picks(library);
+    conversions(library);
+}
+
+fn properties(library: &mut Library) {
+    let sizes = |x: &Tensor| x.dims().iter().map(|&n| Dynamic::from(n as i64)).collect::<Array>();
+    library.property::<Tensor>("shape", "array", "The sizes of the axes.\n\n```rhai\nzeros([2, 3]).shape // => [2, 3]\n```").call(move |x: &mut Tensor| sizes(x));
+    library.property::<Tensor>("dtype", "string", "The element type: `f32`, `f64`, `i64`, `u8`.").call(|x: &mut Tensor| ImmutableString::from(x.dtype().as_str()));
+    library.property::<Tensor>("device", "string", "Where the data lie.").call(|x: &mut Tensor| device_of(x));
+    library.property::<Tensor>("rank", "int", "The number of axes.").call(|x: &mut Tensor| x.rank() as i64);
+    library.property::<Tensor>("size", "int", "The number of elements.").call(|x: &mut Tensor| x.len() as i64);
+    library.method::<Tensor>("len", "() -> int", "The size of the first axis.").call(|x: Tensor| x.dims().first().map_or(1, |&n| n as i64));
+}
+
+fn device_of(x: &Tensor) -> ImmutableString {
+    match x.device() {
+        rhapsode_tensor::Device::Cpu => "cpu".into(),
+        other => format!("{:?}", other.location()).to_lowercase().into(),
+    }
+}
+
+fn reductions(library: &mut Library) {
+    for Reduction { name, all, along, text } in REDUCTIONS {
+        library
+            .method::<Tensor>(name, "(axis?: int | array) -> Tensor", text)
+            .call(move |x: Tensor| raise(floats_for(name, &x).and_then(|x| all(&x))))
+            .call(move |x: Tensor, axes: Dynamic| -> Outcome<Tensor> {
+                let axes = ints(&axes).map_err(|fault| fault.at(Spot::Argument(0)))?;
+                raise(floats_for(name, &x).and_then(|x| along(&x, &axes)))
+            });
+    }
+    for (name, function, text) in ALONG_ONE {
+        library
+            .method::<Tensor>(name, "(axis?: int) -> Tensor", text)
+            .call(move |x: Tensor| raise(x.reshape(&[x.len()]).and_then(|flat| function(&flat, 0))))
+            .call(move |x: Tensor, axis: i64| raise(function(&x, axis)));
+    }
+    for (name, function, text) in [
+        ("softmax", Tensor::softmax as fn(&Tensor, i64) -> TensorResult<Tensor>, "`e^x / sum e^x` along an axis; without one the last.\n\n```rhai\nzeros([2]).softmax(0).to_array() // => [0.5, 0.5]\n```"),
+        ("log_softmax", Tensor::log_softmax, "The logarithm of `softmax`."),
+    ] {
+        library
+            .method::<Tensor>(name, "(axis?: int) -> Tensor", text)
+            .call(move |x: Tensor| raise(real(&x).and_then(|x| function(&x, -1))))
+            .call(move |x: Tensor, axis: i64| raise(real(&x).and_then(|x| function(&x, axis))));
+    }
+    library
+        .method::<Tensor>("cross_entropy", "(labels: Tensor) -> Tensor", "The mean cross-entropy of logits `[n, classes]` against labels `[n]`.\n\n```rhai\nzeros([1, 2]).cross_entropy(tensor([0])).item() > 0.69 // => true\n```")
+        .call(|x: Tensor, labels: Tensor| raise(real(&x).and_then(|x| x.cross_entropy(&labels))));
+    library
+        .method::<Tensor>("mse", "(target: Tensor) -> Tensor", "The mean squared difference.\n\n```rhai\nones([2]).mse(zeros([2])).item() // => 1.0\n```")
+        .call(|x: Tensor, target: Tensor| raise(super::promoted(&x, &target).and_then(|(x, target)| real(&x)?.mse(&real(&target)?))));
+}
+
+/// Means of ints are floats; their sums stay ints.
+fn floats_for(name: &str, x: &Tensor) -> TensorResult<Tensor> {
+    if name == "sum" { Ok(x.clone()) } else { real(x) }
+}
+
+fn shapes(library: &mut Library) {
+    library
+        .method::<Tensor>("reshape", "(shape: array) -> Tensor", "The same values in another shape; one size may be -1 and follows from the rest.\n\n```rhai\narange(6).reshape([2, -1]).shape // => [2, 3]\n```")
+        .call(|x: Tensor, size: Array| -> Outcome<Tensor> {
+            let size = inferred(&x, &Dynamic::from(size)).map_err(|fault| fault.at(Spot::Argument(0)))?;
+            raise(x.reshape(&size))
+        });
+    library.method::<Tensor>("flatten", "() -> Tensor", "All values along one axis.").call(|x: Tensor| raise(x.reshape(&[x.len()])));
+    library.method::<Tensor>("t", "() -> Tensor", "The last two axes exchanged.\n\n```rhai\nzeros([2, 3]).t().shape // => [3, 2]\n```").call(|x: Tensor| raise(x.t()));
+    library
+        .method::<Tensor>("permute", "(order: array) -> Tensor", "The axes in another order.\n\n```rhai\nzeros([2, 3, 4]).permute([2, 0, 1]).shape // => [4, 2, 3]\n```")
+        .call(|x: Tensor, order: Array| -> Outcome<Tensor> {
+            let order = ints(&Dynamic::from(order)).map_err(|fault| fault.at(Spot::Argument(0)))?;
+            raise(x.permute(&order))
+        });
+    library
+        .method::<Tensor>("squeeze", "(axis?: int) -> Tensor", "Without an axis of size 1; without an argument without all of them.\n\n```rhai\nzeros([1, 3]).squeeze(0).shape // => [3]\n```")
+        .call(|x: Tensor| raise(x.reshape(&x.dims().iter().copied().filter(|&n| n != 1).collect::<Vec<_>>())))
+        .call(|x: Tensor, axis: i64| raise(x.squeeze(axis)));
+    library.method::<Tensor>("unsqueeze", "(axis: int) -> Tensor", "With a new axis of size 1.\n\n```rhai\nzeros([3]).unsqueeze(0).shape // => [1, 3]\n```").call(|x: Tensor, axis: i64| raise(x.unsqueeze(axis)));
+    library
+        .method::<Tensor>("broadcast_to", "(shape: array) -> Tensor", "Repeated to a larger shape.\n\n```rhai\nones([3]).broadcast_to([2, 3]).shape // => [2, 3]\n```")
+        .call(|x: Tensor, size: Array| -> Outcome<Tensor> {
+            let size = super::shape(&Dynamic::from(size)).map_err(|fault| fault.at(Spot::Argument(0)))?;
+            raise(x.broadcast_to(&size))
+        });
+}
+
+fn picks(library: &mut Library) {
+    library
+        .method::<Tensor>("narrow", "(axis: int, start: int, length: int) -> Tensor", "A piece of an axis.\n\n```rhai\narange(5).narrow(0, 1, 2).to_array() // => [1, 2]\n```")
+        .call(|x: Tensor, axis: i64, start: i64, length: i64| -> Outcome<Tensor> {
+            let size = raise(x.dim(axis))? as i64;
+            let start = if start < 0 { start.saturating_add(size) } else { start };
+            let place = |n: i64, i: usize| usize::try_from(n).map_err(|_| Fault::value(format!("must be >= 0, got {n}")).at(Spot::Argument(i)));
+            raise(x.narrow(axis, place(start, 1)?, place(length, 2)?))
+        });
+    library.method::<Tensor>("gather", "(axis: int, index: Tensor) -> Tensor", "One value for each index along an axis, as in PyTorch.\n\n```rhai\ntensor([[1.0, 2.0]]).gather(1, tensor([[1]])).to_array() // => [[2.0]]\n```").call(|x: Tensor, axis: i64, index: Tensor| raise(x.gather(axis, &index)));
+    library.method::<Tensor>("index_select", "(axis: int, index: Tensor) -> Tensor", "The places of an axis by index.\n\n```rhai\narange(5).index_select(0, tensor([4, 0])).to_array() // => [4, 0]\n```").call(|x: Tensor, axis: i64, index: Tensor| raise(x.index_select(axis, &index)));
+    library.method::<Tensor>("flip", "(axis: int) -> Tensor", "An axis in reverse order.\n\n```rhai\narange(3).flip(0).to_array() // => [2, 1, 0]\n```").call(|x: Tensor, axis: i64| raise(x.flip(axis)));
+    library
+        .method::<Tensor>("clamp", "(low: number, high: number) -> Tensor", "Each element cut to an interval.\n\n```rhai\ntensor([-2.0, 0.5]).clamp(0, 1).to_array() // => [0.0, 0.5]\n```")
+        .call(|x: Tensor, low: Dynamic, high: Dynamic| -> Outcome<Tensor> {
+            let bound = |value: &Dynamic, i: usize| number(value).ok_or_else(|| Fault::expected("int or float", type_word(value.type_name())).at(Spot::Argument(i)));
+            let (low, high) = (bound(&low, 0)?, bound(&high, 1)?);
+            raise(real(&x).and_then(|x| x.clamp(low, high)))
+        });
+}
+
+fn conversions(library: &mut Library) {
+    library
+        .method::<Tensor>("item", "() -> number", "The number of a tensor of one element.\n\n```rhai\ntensor([2.5]).item() // => 2.5\n```")
+        .call(|x: Tensor| -> Outcome<Dynamic> { Ok(scalar(raise(x.item())?, x.dtype())) });
+    library.method::<Tensor>("to_array", "() -> array | number", "The values as nested arrays.\n\n```rhai\ntensor([[1, 2]]).to_array() // => [[1, 2]]\n```").call(|x: Tensor| to_array(&x));
+    library
+        .method::<Tensor>("to", "(what: string) -> Tensor", "The values in another dtype, `\"f64\"`, or on another device, `\"cuda\"`.\n\n```rhai\ntensor([1, 2]).to(\"f64\").dtype // => \"f64\"\n```")
+        .call(|x: Tensor, what: &str| -> Outcome<Tensor> {
+            if let Some(dtype) = dtype_named(what) {
+                return raise(x.to_dtype(dtype));
+            }
+            let known = device_named(what).map(|_| x);
+            Ok(known.map_err(|fault| if fault.message.contains("not a device") { fault.hint("or a dtype: \"f32\", \"f64\", \"i64\", \"u8\"") } else { fault })?)
+        });
+    library.method::<Tensor>("detach", "() -> Tensor", "The same values without history: no gradient flows through.").call(|x: Tensor| x.detach());
+    library.method::<Tensor>("is_finite", "() -> bool", "Whether no element is NaN or infinite.\n\n```rhai\nones([2]).is_finite() // => true\n```").call(|x: Tensor| raise(x.is_finite()));
+}
+
+/// A shape in which one size may be -1.
+fn inferred(x: &Tensor, size: &Dynamic) -> Result<Vec<usize>, Fault> {
+    let sizes = ints(size)?;
+    let free: Vec<usize> = sizes.iter().enumerate().filter(|(_, n)| **n == -1).map(|(i, _)| i).collect();
+    let mut known: Vec<usize> = Vec::with_capacity(sizes.len());
+    for &n in &sizes {
+        match n {
+            -1 => known.push(1),
+            n => known.push(usize::try_from(n).map_err(|_| Fault::new(Kind::Shape, format!("a size must be >= 0 or -1, got {n}")))?),
+        }
+    }
+    match free.as_slice() {
+        [] => {}
+        [axis] => {
+            let rest = known.iter().try_fold(1usize, |product, &n| product.checked_mul(n)).filter(|&n| n > 0 && x.len().is_multiple_of(n));
+            let rest = rest.ok_or_else(|| Fault::new(Kind::Shape, format!("{} elements do not fill {sizes:?}", x.len())))?;
+            if let Some(slot) = known.get_mut(*axis) {
+                *slot = x.len() / rest;
+            }
+        }
+        _ => return Err(Fault::new(Kind::Shape, format!("only one size may be -1, got {sizes:?}"))),
+    }
+    Ok(known)
+}
+
+/// A number as scripts have it: ints of int tensors, floats of the others.
+fn scalar(value: f64, dtype: DType) -> Dynamic {
+    if dtype.is_float() { Dynamic::from(value) } else { Dynamic::from(value as i64) }
+}
+
+fn to_array(x: &Tensor) -> Outcome<Dynamic> {
+    if x.len() > ARRAY_SIZE {
+        return Err(Fault::new(Kind::Limit, format!("{} elements are too many for an array", x.len())).hint("take a part: `x[0..1000].to_array()`").into());
+    }
+    let values: Vec<Dynamic> = match x.dtype() {
+        dtype if dtype.is_float() => raise(x.to_vec())?.into_iter().map(Dynamic::from).collect(),
+        _ => raise(x.to_ints("to_array"))?.into_iter().map(Dynamic::from).collect(),
+    };
+    let mut values = values.into_iter();
+    Ok(nested(x.dims(), &mut values))
+}
+
+fn nested(dims: &[usize], values: &mut impl Iterator<Item = Dynamic>) -> Dynamic {
+    match dims.split_first() {
+        None => values.next().unwrap_or(Dynamic::UNIT),
+        Some((&n, rest)) => Dynamic::from((0..n).map(|_| nested(rest, values)).collect::<Array>()),
+    }
+}
