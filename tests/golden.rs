@@ -11,15 +11,21 @@ use rhapsode_tensor::Tensor;
 use serde_json::{Value, json};
 
 fn golden(slug: &str, file: &str) -> Value {
-    let root = std::env::var_os("RHAPSODE_GOLDEN")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden"), PathBuf::from);
+    let root = std::env::var_os("RHAPSODE_GOLDEN").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden"),
+        PathBuf::from,
+    );
     let path = root.join(slug).join(format!("{file}.json"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_str(&text).unwrap()
 }
 
 fn numbers(v: &Value) -> Vec<f64> {
-    v.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+    v.as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap())
+        .collect()
 }
 
 fn single(v: &Value) -> Tensor {
@@ -29,10 +35,16 @@ fn single(v: &Value) -> Tensor {
 }
 
 fn assert_close(got: &[f64], want: &[f64], file: &Value, what: &str) {
-    let (rtol, atol) = (file["rtol"].as_f64().unwrap(), file["atol"].as_f64().unwrap());
+    let (rtol, atol) = (
+        file["rtol"].as_f64().unwrap(),
+        file["atol"].as_f64().unwrap(),
+    );
     assert_eq!(got.len(), want.len(), "{what}");
     for (i, (g, w)) in got.iter().zip(want).enumerate() {
-        assert!((g - w).abs() <= atol + rtol * w.abs(), "{what}[{i}]: {g}, expected {w}");
+        assert!(
+            (g - w).abs() <= atol + rtol * w.abs(),
+            "{what}[{i}]: {g}, expected {w}"
+        );
     }
 }
 
@@ -48,7 +60,11 @@ fn steps(name: &str) {
     });
     let kind = optim::ALL.iter().find(|kind| kind.name == name).unwrap();
     let params = single(&inputs["params"]);
-    let mut optimizer = Optimizer::new(Arc::clone(&(kind.build)(options).unwrap()), vec![params.clone()]).unwrap();
+    let mut optimizer = Optimizer::new(
+        Arc::clone(&(kind.build)(options).unwrap()),
+        vec![params.clone()],
+    )
+    .unwrap();
     let mut seen = Vec::new();
     for (i, grad) in inputs["grads"].as_array().unwrap().iter().enumerate() {
         optimizer.step(&[Some(single(grad))], None).unwrap();
@@ -56,7 +72,11 @@ fn steps(name: &str) {
             seen.push(params.to_vec().unwrap());
         }
     }
-    for (got, want) in seen.iter().zip(file["expected"]["params_32bit_after_step"].as_array().unwrap()) {
+    for (got, want) in seen.iter().zip(
+        file["expected"]["params_32bit_after_step"]
+            .as_array()
+            .unwrap(),
+    ) {
         assert_close(got, &numbers(want), &file, name);
     }
 }

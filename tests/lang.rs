@@ -57,18 +57,39 @@ fn main() -> ExitCode {
     }
     let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite");
     match run(&suite, &filters, update) {
-        Ok((0, 0)) => fail("no section fits the filter"),
-        Ok((passed, failed)) => {
-            report(&format!("{passed} passed, {failed} failed\n"));
+        Ok(Count {
+            passed: 0,
+            failed: 0,
+            updated: 0,
+        }) => fail("no section fits the filter"),
+        Ok(Count {
+            passed,
+            failed,
+            updated,
+        }) => {
+            let updated = if update {
+                format!(", {updated} updated")
+            } else {
+                String::new()
+            };
+            report(&format!("{passed} passed, {failed} failed{updated}\n"));
             ExitCode::from(u8::from(failed > 0))
         }
         Err(error) => fail(&error),
     }
 }
 
-/// Runs all files; gives how many sections passed and failed.
-fn run(suite: &Path, filters: &[String], update: bool) -> Result<(usize, usize), String> {
-    let (mut passed, mut failed) = (0, 0);
+/// How many sections did what.
+#[derive(Default)]
+struct Count {
+    passed: usize,
+    failed: usize,
+    updated: usize,
+}
+
+/// Runs all files.
+fn run(suite: &Path, filters: &[String], update: bool) -> Result<Count, String> {
+    let mut count = Count::default();
     for path in files(suite)? {
         let name = path
             .strip_prefix(suite)
@@ -79,7 +100,7 @@ fn run(suite: &Path, filters: &[String], update: bool) -> Result<(usize, usize),
             fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let mut file =
             File::parse(&text).map_err(|error| format!("tests/suite/{name}: {error}"))?;
-        let mut changed = false;
+        let before = count.updated;
         for section in &mut file.sections {
             let title = format!("{name}: {}", section.name);
             if !filters.is_empty() && !filters.iter().any(|filter| title.contains(filter.as_str()))
@@ -87,24 +108,28 @@ fn run(suite: &Path, filters: &[String], update: bool) -> Result<(usize, usize),
                 continue;
             }
             let differences = section.run();
-            match differences.is_empty() {
-                true => passed += 1,
-                false if update => changed = true,
-                false => {
-                    failed += 1;
+            match (differences.is_empty(), update) {
+                (true, _) => count.passed += 1,
+                (false, true) => count.updated += 1,
+                (false, false) => {
+                    count.failed += 1;
+                    let Section {
+                        line,
+                        name: section,
+                        ..
+                    } = section;
                     report(&format!(
-                        "tests/suite/{name}:{}: {}\n{differences}\n",
-                        section.line, section.name
+                        "tests/suite/{name}:{line}: {section}\n{differences}\n"
                     ));
                 }
             }
         }
-        if changed {
+        if count.updated > before {
             write(&path, &file.render()).map_err(|error| format!("{}: {error}", path.display()))?;
             report(&format!("tests/suite/{name}: updated\n"));
         }
     }
-    Ok((passed, failed))
+    Ok(count)
 }
 
 /// All `.rhai` files below a folder, in the order of their names.

@@ -16,7 +16,7 @@ pub enum Error {
         nearest: Option<PathBuf>,
     },
     /// A file cannot be read.
-    #[error("cannot read `{}`: {source}", path.display())]
+    #[error("cannot read `{}`: {}", path.display(), reason(source))]
     Read {
         /// Which.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A file or folder cannot be written.
-    #[error("cannot write `{}`: {source}", path.display())]
+    #[error("cannot write `{}`: {}", path.display(), reason(source))]
     Write {
         /// Which.
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Standard input or output does not work.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {}", reason(source))]
     Stream {
         /// Which: `read standard input`, `write to standard output`.
         what: &'static str,
@@ -99,5 +99,41 @@ impl Error {
             text += &format!("{}: {hint}\n", label("hint", console::Style::new().cyan()));
         }
         text
+    }
+}
+
+/// The system's words without its number: `permission denied`.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(letters).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_what_and_why_and_what_to_do() {
+        let denied = io::Error::from_raw_os_error(13);
+        let error = Error::Write {
+            path: "out/metrics.jsonl".into(),
+            source: denied,
+        };
+        assert_eq!(
+            error.render(false),
+            "error: cannot write `out/metrics.jsonl`: permission denied\n"
+        );
+        let error = Error::Command {
+            name: "qit".into(),
+            nearest: Some("quit"),
+        };
+        assert_eq!(
+            error.render(false),
+            "error: there is no command `:qit`\nhint: did you mean `:quit`?\n"
+        );
     }
 }

@@ -17,8 +17,6 @@ use rustyline::{
 
 use super::commands;
 
-/// Columns that the name of a completion takes before its description.
-const NAME_WIDTH: usize = 24;
 /// With more completions than this, names stand alone, in columns.
 const MOST_DESCRIBED: usize = 16;
 /// Spaces that Tab inserts where there is nothing to complete.
@@ -148,6 +146,16 @@ impl Completer for Language {
         ctx: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<Pair>)> {
         let typed = line.get(..pos).unwrap_or(line);
+        // Tab indents here; only `}` comes to complete.
+        if let Some(start) = closing_brace(typed) {
+            return Ok((
+                start,
+                vec![Pair {
+                    display: "}".into(),
+                    replacement: "}".into(),
+                }],
+            ));
+        }
         if let Some(command) = typed.strip_prefix(':') {
             return match command.split_once(' ') {
                 None => Ok((0, commands::complete(command))),
@@ -171,26 +179,35 @@ impl Language {
         };
         let cursor = code_points(code, pos - start);
         let found = self.shared.session().complete(code, cursor);
-        let described = found.items.len() <= MOST_DESCRIBED;
-        let items = found
-            .items
-            .into_iter()
-            .map(|item| candidate(item, described))
-            .collect();
-        (start + byte_of(code, found.start), items)
+        (start + byte_of(code, found.start), candidates(found.items))
     }
 }
 
-/// A completion as the editor lists it.
-fn candidate(item: Completion, described: bool) -> Pair {
-    let display = match described && !item.detail.is_empty() {
-        true => format!("{:NAME_WIDTH$} {}", item.text, item.detail),
+/// Completions as the editor lists them: with their descriptions in a line each, unless there are many.
+fn candidates(items: Vec<Completion>) -> Vec<Pair> {
+    let described = items.len() <= MOST_DESCRIBED;
+    let widest = items
+        .iter()
+        .map(|item| console::measure_text_width(&item.text))
+        .max()
+        .unwrap_or(0);
+    let columns = usize::from(console::Term::stdout().size().1).saturating_sub(2);
+    let display = |item: &Completion| match described && !item.detail.is_empty() {
+        true => console::truncate_str(
+            &format!("{:widest$}  {}", item.text, item.detail),
+            columns,
+            "…",
+        )
+        .into_owned(),
         false => item.text.clone(),
     };
-    Pair {
-        display,
-        replacement: item.text,
-    }
+    items
+        .into_iter()
+        .map(|item| Pair {
+            display: display(&item),
+            replacement: item.text,
+        })
+        .collect()
 }
 
 impl Hinter for Language {
@@ -207,7 +224,7 @@ impl Hinter for Language {
         let help = self.shared.session().inspect(code, code.chars().count())?;
         let headline = help.text.lines().next()?;
         let (_, arguments) = headline.split_once('(')?;
-        Some(Signature(format!("  {arguments}")))
+        Some(Signature(arguments.to_string()))
     }
 }
 
@@ -295,15 +312,23 @@ impl ConditionalEventHandler for Tab {
     }
 }
 
-/// A closing brace at the start of a line goes back by one indentation.
+/// A closing brace at the start of an indented line goes back by one indentation. No command of the
+/// editor both deletes and leaves the cursor behind what it inserts, except completion: see [`Language`].
 pub struct CloseBrace;
 
 impl ConditionalEventHandler for CloseBrace {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, ctx: &EventContext) -> Option<Cmd> {
-        let (_, line) = ctx.line().get(..ctx.pos())?.rsplit_once('\n')?;
-        let outer = line.strip_suffix(INDENT).filter(|_| line.trim().is_empty())?;
-        Some(Cmd::Replace(Movement::BeginningOfLine, Some(format!("{outer}}}"))))
+        closing_brace(ctx.line().get(..ctx.pos())?).map(|_| Cmd::Complete)
     }
+}
+
+/// Where a closing brace belongs that is typed behind this text, if that is an indented empty line.
+fn closing_brace(typed: &str) -> Option<usize> {
+    let (_, line) = typed.rsplit_once('\n')?;
+    let outer = line
+        .strip_suffix(INDENT)
+        .filter(|_| line.trim().is_empty())?;
+    Some(typed.len() - line.len() + outer.len())
 }
 
 /// A command or question mark before the code.

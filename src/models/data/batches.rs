@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn every_epoch_has_every_row_once() {
-        for (rows, batch) in [(10, 4), (7, 7), (5, 13), (1, 3), (100, 1)] {
+        for (rows, batch) in [(10usize, 4), (7, 7), (5, 13), (1, 3), (100, 1)] {
             let steps = (6 * rows).div_ceil(batch) as u64;
             let chain = chain(rows, batch, steps);
             for epoch in chain.chunks_exact(rows) {

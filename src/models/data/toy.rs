@@ -427,7 +427,7 @@ mod tests {
         let huge = MOONS.sample(usize::MAX / 4, Stream::new(0, "toy"), &ToyOptions::default());
         assert!(matches!(huge, Err(Error::Tensor(rhapsode_tensor::Error::Memory { .. }))));
         let flag = std::sync::Arc::new(true.into());
-        let stopped = rhapsode_tensor::interrupt::with_flag(flag, || {
+        let stopped = interrupt::with_flag(flag, || {
             RINGS.sample(10, Stream::new(0, "toy"), &ToyOptions::default())
         });
         assert!(matches!(stopped, Err(Error::Interrupted)));

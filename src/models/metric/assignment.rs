@@ -402,7 +402,7 @@ mod tests {
 
     #[test]
     fn small_and_constant_problems() {
-        assert_eq!(assignment(&[], 0).unwrap().columns, []);
+        assert!(assignment(&[], 0).unwrap().columns.is_empty());
         assert_eq!(assignment(&[-3.0], 1).unwrap(), Assignment { columns: vec![0], cost: -3.0 });
         assert_eq!(assignment(&[2.0; 10_000], 100).unwrap().cost, 200.0);
     }

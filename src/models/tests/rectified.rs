@@ -1,6 +1,13 @@
 //! Rectified flow: it learns, stops and goes on bit for bit, refuses bad input, survives the disk.
 
-use std::{ops::ControlFlow, path::PathBuf};
+use std::{
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use rhapsode_models::{
     Error,
@@ -11,6 +18,7 @@ use rhapsode_models::{
     },
     observe::{Silent, Step},
     ode::Solver,
+    optim::AdamOptions,
 };
 use rhapsode_tensor::{DType, Tensor, grad, random::Stream};
 
@@ -35,7 +43,9 @@ fn weights(flow: &RectifiedFlow) -> Vec<f64> {
 fn learns_the_mean_and_deviation_of_a_gaussian() {
     for dtype in [DType::F32, DType::F64] {
         let flow = small(0, dtype);
-        let run = flow.fit(&gaussian(2000, dtype), &fit_options(800), &mut Silent).unwrap();
+        let rule = AdamOptions { lr: 1e-2, ..Default::default() };
+        let options = FitOptions { batch: 256, optimizer: Some(Arc::new(rule)), ..fit_options(800) };
+        let run = flow.fit(&gaussian(2000, dtype), &options, &mut Silent).unwrap();
         assert!(run.losses[799] < run.losses[0]);
         for solver in [Solver::Euler, Solver::Heun, Solver::Rk4, Solver::Dopri5] {
             let options = SampleOptions { solver, seed: Some(1), ..Default::default() };
@@ -67,7 +77,6 @@ fn a_stopped_run_goes_on_bit_for_bit() {
 
 #[test]
 fn an_interrupt_inside_a_step_keeps_the_steps_before_it() {
-    use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
     let flag = Arc::new(AtomicBool::new(false));
     let flow = small(0, DType::F32);
     let raise = flag.clone();

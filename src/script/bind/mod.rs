@@ -1,15 +1,19 @@
 //! Everything that scripts can call: a file a namespace. A binding converts, calls and wraps; the
 //! mathematics is elsewhere.
 
+mod data;
 mod draw;
 mod flow;
 mod guard;
+mod io;
+mod metric;
 mod nn;
 mod optim;
 mod output;
 mod progress;
 mod run;
-mod session;
+pub(crate) mod session;
+mod tensor;
 
 use rhai::{Dynamic, EvalAltResult};
 
@@ -36,6 +40,9 @@ pub(crate) fn all(library: &mut Library) {
     optim::bind(library);
     flow::bind(library);
     run::bind(library);
+    data::bind(library);
+    metric::bind(library);
+    io::bind(library);
 }
 
 /// The result of a library call as a binding returns it.

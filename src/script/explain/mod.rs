@@ -67,7 +67,10 @@ impl Explainer<'_> {
         }
         trace.reverse();
         let position = error.position();
-        let fault = runtime::explain(&error, self.style(&source, position), self.names);
+        let mut fault = runtime::explain(&error, self.style(&source, position), self.names);
+        if let EvalAltResult::ErrorPropertyNotFound(key, _) = &error {
+            fault = fault.nearest(key, self.sibling_keys(&source, position).iter().map(String::as_str));
+        }
         let place = self.place(&source, position, &fault.spot);
         let place = place.or_else(|| trace.iter().find_map(|frame: &Frame| frame.place.clone()));
         Diagnostic { kind: fault.kind, message: fault.message, hints: fault.hints, place, trace, ..Diagnostic::new(Kind::Internal, "") }
@@ -77,6 +80,32 @@ impl Explainer<'_> {
         let text = self.sources.text(source)?;
         let part = place::of_spot(self.engine, source, text, position, spot);
         part.or_else(|| self.sources.place(source, position))
+    }
+
+    /// The keys of the map in whose `map.key` the position stands, when it is a variable's: Rhai's
+    /// error does not carry the map.
+    fn sibling_keys(&self, source: &str, position: Position) -> Vec<String> {
+        let chain = || {
+            let text = self.sources.text(source)?;
+            let byte = byte_at(text, position.line()?, position.position()?);
+            let lexed = lex(text);
+            let (mut index, _) = lexed.at(byte)?;
+            let mut chain = Vec::new();
+            while let Some([Token::Identifier(name), Token::Period]) =
+                index.checked_sub(2).and_then(|i| Some([&lexed.lexemes.get(i)?.token, &lexed.lexemes.get(i + 1)?.token]))
+            {
+                chain.push(name.to_string());
+                index -= 2;
+            }
+            let mut value = self.names.variables.iter().find(|(name, _)| Some(name) == chain.last())?.1.clone();
+            for key in chain.iter().rev().skip(1) {
+                let inner = value.read_lock::<rhai::Map>()?.get(key.as_str())?.clone();
+                value = inner;
+            }
+            let keys = value.read_lock::<rhai::Map>()?.keys().map(ToString::to_string).collect();
+            Some(keys)
+        };
+        chain().unwrap_or_default()
     }
 
     /// Whether the name at the position stands behind a `.`.

@@ -17,6 +17,7 @@ pub(crate) fn explain(error: &ParseError, source: &str, text: &str, names: &Name
     let (message, hints) = words(error.err_type(), text, &lexed, at, names);
     let kind = match error.err_type() {
         ParseErrorType::ExprTooDeep | ParseErrorType::LiteralTooLarge(..) | ParseErrorType::TooManyFunctions => Kind::Limit,
+        ParseErrorType::MismatchedType(..) => Kind::Type,
         _ => Kind::Syntax,
     };
     let mut diagnostic = Diagnostic::new(kind, message);
@@ -33,10 +34,10 @@ fn byte_of(text: &str, position: Position) -> usize {
     }
 }
 
-/// A missing token is missed right behind the last one; everything else stands at its token.
+/// A missing `;` is missed right behind the last token; everything else stands at its token.
 fn place(kind: &ParseErrorType, source: &str, text: &str, lexed: &Lexed, at: usize) -> Place {
     let before = lexed.code().filter(|lexeme| lexeme.end <= at).last();
-    let is_missing = matches!(kind, ParseErrorType::MissingToken(..) | ParseErrorType::UnexpectedEOF);
+    let is_missing = matches!(kind, ParseErrorType::MissingToken(token, _) if token == ";");
     if let Some(before) = before
         && (is_missing || at >= text.trim_end().len())
     {
@@ -54,6 +55,8 @@ fn words(kind: &ParseErrorType, text: &str, lexed: &Lexed, at: usize, names: &Na
         _ if is_end && is_incomplete(kind) => ("the code ends too early".to_string(), Vec::new()),
         BadInput(error) => bad_input(error),
         MissingToken(token, purpose) if token == ";" => missing_semicolon(purpose, found, text, lexed, at, names),
+        MissingToken(token, _) if [")", "]", "}"].contains(&token.as_str()) => (format!("expected `{token}`, found `{found}`"), Vec::new()),
+        MismatchedType(expected, got) => (format!("expected {expected}, got {got}"), Vec::new()),
         MissingToken(token, purpose) => (format!("expected `{token}` {}, found `{found}`", lower_first(purpose)).replace("  ", " "), Vec::new()),
         Reserved(word) => reserved(word),
         VariableExpected if is_word(found) => (format!("`{found}` is a keyword and cannot be a name"), Vec::new()),
@@ -67,6 +70,7 @@ fn words(kind: &ParseErrorType, text: &str, lexed: &Lexed, at: usize, names: &Na
             vec!["a later cell may define it anew".to_string()],
         ),
         WrongFnDefinition => ("functions are defined at the top of a cell, not inside a block or another function".to_string(), vec!["a closure can stand anywhere: `let f = |x| x + 1;`".to_string()]),
+        AssignmentToConstant(name) if name.is_empty() => ("this cannot be assigned to".to_string(), vec!["to compare, write `==`".to_string()]),
         AssignmentToConstant(name) => (format!("`{name}` is a constant and cannot be changed"), vec![format!("declare it with `let {name} = ...`")]),
         AssignmentToInvalidLHS(_) => ("this cannot be assigned to".to_string(), vec!["to compare, write `==`".to_string()]),
         ExprTooDeep => ("the expression is nested too deeply".to_string(), vec!["give its parts names with `let`".to_string()]),

@@ -19,7 +19,7 @@ pub(crate) fn explain(error: &EvalAltResult, style: calls::Style, names: &Names)
         ErrorIndexNotFound(index, _) => Fault::new(Kind::Value, format!("there is nothing at index {index}")),
         ErrorMismatchDataType(expected, got, _) | ErrorMismatchOutputType(expected, got, _) => mismatch(expected, got),
         ErrorIndexingType(types, _) => indexing(types),
-        ErrorAssignmentToConstant(name, _) => constant(name, names),
+        ErrorAssignmentToConstant(name, _) => constant(name),
         ErrorNonPureMethodCallOnConstant(name, _) => {
             let name = name.rsplit('$').next().unwrap_or(name);
             Fault::new(Kind::Value, format!("`{name}` changes its object, which is a constant here"))
@@ -136,12 +136,7 @@ fn indexing(types: &str) -> Explanation {
     }
 }
 
-fn constant(name: &str, names: &Names) -> Explanation {
-    let is_variable = names.variables.iter().any(|(variable, value)| variable == name && !value.is_read_only());
-    if is_variable {
-        return Fault::new(Kind::Value, format!("a function cannot assign to the notebook's variable `{name}`"))
-            .hint("return the new value, or change what the variable holds: an array or a map");
-    }
+fn constant(name: &str) -> Explanation {
     if name.is_empty() {
         return Fault::new(Kind::Value, "a constant cannot be changed");
     }

@@ -45,6 +45,7 @@ fn functions_see_the_variables_as_they_are() {
     assert_eq!(show(s, "let got = []; for i in 1..4 { lr = i; got.push(step(10)); } got").as_deref(), Some("[10, 20, 30]"));
     show(s, "let log = []; fn note(x) { log.push(x); }");
     assert_eq!(show(s, "note(1); note(2); log").as_deref(), Some("[1, 2]"));
+    assert_eq!(show(s, "let n = 1; fn bump() { n += 1; } bump(); bump(); n").as_deref(), Some("3"));
     assert_eq!(show(s, "const C = 7; fn c() { C } c()").as_deref(), Some("7"));
     assert_eq!(show(s, "fn shadow(lr) { lr } shadow(99)").as_deref(), Some("99"));
     assert_eq!(show(s, "fn mapped(xs) { xs.map(|x| x * lr) } lr = 3; mapped([1, 2])").as_deref(), Some("[3, 6]"));

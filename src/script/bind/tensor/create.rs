@@ -1,15 +1,14 @@
 //! Making tensors: `tensor zeros ones full eye arange linspace rand randn randint`.
 
 use rhai::{Array, Dynamic, Map, NativeCallContext};
-use rhapsode_tensor::{DType, Tensor, memory, random::Stream};
+use rhapsode_tensor::{DType, Tensor, memory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{dtype_named, shape};
+use super::shape;
 use crate::{
     Kind,
-    bind::{Outcome, number, raise, session::device_named},
-    context,
+    bind::{Outcome, draw::{next_stream, session_dtype}, number, raise, session::device_named},
     fault::{Fault, Spot},
     library::Library,
     options,
@@ -50,14 +49,13 @@ impl Target {
         if let Some(device) = &options.device {
             device_named(device).map_err(|fault| fault.at(Spot::Value(vec!["device".into()])))?;
         }
-        let settings = context::of_call(call)?.settings();
         let asked = options.dtype.map(|dtype| match dtype {
             Elements::F32 => DType::F32,
             Elements::F64 => DType::F64,
             Elements::I64 => DType::I64,
             Elements::U8 => DType::U8,
         });
-        Ok(Self { asked, float: dtype_named(&settings.dtype).unwrap_or(DType::F32) })
+        Ok(Self { asked, float: session_dtype(call)? })
     }
 
     fn of_session(call: &NativeCallContext) -> Outcome<Self> {
@@ -184,7 +182,7 @@ fn random(library: &mut Library) {
     ] {
         let make = move |call: &NativeCallContext, target: Target, size: &Dynamic| {
             let size = shape(size).map_err(|fault| fault.at(Spot::Argument(0)))?;
-            let stream = stream(call)?;
+            let stream = next_stream(call, "script")?;
             raise(if name == "rand" { stream.rand(&size, target.floats()) } else { stream.randn(&size, target.floats()) })
         };
         library
@@ -207,14 +205,8 @@ fn random(library: &mut Library) {
         )
         .call(|call: NativeCallContext, low: i64, high: i64, size: Dynamic| -> Outcome<Tensor> {
             let size = shape(&size).map_err(|fault| fault.at(Spot::Argument(2)))?;
-            raise(stream(&call)?.randint(low, high, &size))
+            raise(next_stream(&call, "script")?.randint(low, high, &size))
         });
-}
-
-/// The random numbers of the next draw of this session.
-fn stream(call: &NativeCallContext) -> Outcome<Stream> {
-    let context = context::of_call(call)?;
-    Ok(Stream::new(context.settings().seed, "script").at(context.next_draw()))
 }
 
 fn full(target: &Target, size: &Dynamic, value: f64) -> Outcome<Tensor> {

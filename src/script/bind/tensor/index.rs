@@ -180,7 +180,7 @@ fn join(parts: &Array, axis: i64, how: fn(&[&Tensor], i64) -> rhapsode_tensor::R
 }
 
 fn choose(call: &NativeCallContext, mask: &Tensor, a: &Dynamic, b: &Dynamic) -> Outcome<Tensor> {
-    let float = super::dtype_named(&crate::context::of_call(call)?.settings().dtype).unwrap_or(DType::F32);
+    let float = crate::bind::draw::session_dtype(call)?;
     let branch = |value: &Dynamic, other: &Dynamic, i: usize| -> Result<Tensor, Fault> {
         if let Some(tensor) = value.read_lock::<Tensor>() {
             return Ok(tensor.clone());
