@@ -1,8 +1,6 @@
 //! The program: the REPL, the runner of scripts, the reference in the terminal.
 //!
 //! Thin: what the language does is `rhapsode-script`'s; here is what a terminal and a command line need.
-// The program is what writes to the terminal; everything else reports through a front end.
-#![allow(clippy::disallowed_macros)]
 
 mod args;
 mod doc;

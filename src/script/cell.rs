@@ -11,6 +11,7 @@ use crate::{
     engine,
     explain::{self, Explainer, calls::BuiltIn},
     lexer::lex,
+    library::Library,
     sources::Sources,
 };
 
@@ -35,9 +36,9 @@ pub(crate) struct Machine {
 struct WentThrough;
 
 impl Machine {
-    /// A machine without variables and functions.
-    pub fn new(context: Arc<Context>) -> Self {
-        let engine = engine::build(&context);
+    /// A machine without variables and functions, in which `bind` is bound.
+    pub fn new(context: Arc<Context>, bind: fn(&mut Library)) -> Self {
+        let engine = engine::build(&context, bind);
         let global = engine.new_global_runtime_state();
         Self { engine, context, sources: Sources::default(), functions: AST::empty(), scope: Scope::new(), global, built_in: OnceLock::new() }
     }

@@ -2,7 +2,7 @@
 //! defaults, the notebook's variables.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -55,6 +55,7 @@ pub(crate) struct Context {
     draws: AtomicU64,
     logged: Mutex<Logged>,
     args: BTreeMap<String, String>,
+    read_args: Mutex<HashSet<String>>,
     folder: PathBuf,
     started: Instant,
     reference: OnceLock<Arc<Reference>>,
@@ -87,6 +88,7 @@ impl Context {
             draws: AtomicU64::new(0),
             logged: Mutex::default(),
             args,
+            read_args: Mutex::default(),
             folder,
             started: Instant::now(),
             reference: OnceLock::new(),
@@ -189,12 +191,14 @@ impl Context {
 
     /// The value given for `arg(name, ..)` with `--set`.
     pub fn arg(&self, name: &str) -> Option<&str> {
+        lock(&self.read_args).insert(name.to_string());
         self.args.get(name).map(String::as_str)
     }
 
-    /// The names given with `--set`.
-    pub fn arg_names(&self) -> impl Iterator<Item = &str> {
-        self.args.keys().map(String::as_str)
+    /// The names given with `--set` that nobody has asked for.
+    pub fn unread_args(&self) -> Vec<String> {
+        let read = lock(&self.read_args);
+        self.args.keys().filter(|name| !read.contains(*name)).cloned().collect()
     }
 
     /// A path of the script, relative to its folder.

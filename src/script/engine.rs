@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rhai::{Dynamic, Engine, OptimizationLevel, module_resolvers::DummyModuleResolver};
 
 use crate::{
-    Event, bind,
+    Event,
     context::Context,
     help::FunctionName,
     library::Library,
@@ -26,8 +26,8 @@ const MAP_SIZE: usize = 1 << 20;
 /// numbers go, 160 keeps `a @ b + c` and `a @ b > c` right.
 const MATMUL_PRECEDENCE: u8 = 160;
 
-/// An engine whose bindings work on `context`.
-pub(crate) fn build(context: &Arc<Context>) -> Engine {
+/// An engine with what `bind` puts into the library; the bindings work on `context`.
+pub(crate) fn build(context: &Arc<Context>, bind: fn(&mut Library)) -> Engine {
     let mut engine = Engine::new();
     // A literal option map must stay in the tree: an error points at its key.
     engine.set_optimization_level(OptimizationLevel::None);
@@ -41,7 +41,7 @@ pub(crate) fn build(context: &Arc<Context>) -> Engine {
         context.send(Event::Stderr(format!("{message}\n")));
     }
     let mut library = Library::default();
-    bind::all(&mut library);
+    bind(&mut library);
     let reference = library.install(&mut engine);
     context.set_reference(Arc::new(reference));
     engine.set_default_tag(Dynamic::from(Arc::clone(context)));

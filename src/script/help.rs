@@ -198,18 +198,16 @@ fn write_entry(entry: &Entry, text: &mut String, markdown: &mut String) {
         return;
     };
     text.push_str("\nOptions:\n");
-    markdown.push_str("\n| option | type | default | |\n|---|---|---|---|\n");
+    markdown.push_str("\n| option | type and default | |\n|---|---|---|\n");
     let fields = options().fields();
     let width = fields.iter().map(|field| field.name.chars().count()).max().unwrap_or(0);
     for field in &fields {
-        let default = field.default.as_deref().unwrap_or("required");
-        let shown = field.default.as_ref().map_or("required".to_string(), |value| format!("= {value}"));
-        text.push_str(&format!("  {:width$}  {} {shown}\n", field.name, field.kind));
+        text.push_str(&format!("  {:width$}  {}\n", field.name, field.detail()));
         for line in field.text.lines() {
             text.push_str(&format!("  {:width$}    {line}\n", ""));
         }
         let one_line = field.text.replace('\n', " ");
-        markdown.push_str(&format!("| `{}` | {} | `{default}` | {one_line} |\n", field.name, field.kind.replace('|', "\\|")));
+        markdown.push_str(&format!("| `{}` | {} | {one_line} |\n", field.name, field.detail().replace('|', "\\|")));
     }
     text.push('\n');
     markdown.push('\n');

@@ -25,10 +25,23 @@ pub(crate) struct Field {
     pub name: String,
     /// Its type: `int`, `float`, `"a" | "b"`, `array of int`.
     pub kind: String,
-    /// Its default, as one would type it; `None` where one must be given.
+    /// Its default, as one would type it, where the schema tells.
     pub default: Option<String>,
+    /// Whether it must be given.
+    pub required: bool,
     /// The doc comment.
     pub text: String,
+}
+
+impl Field {
+    /// The type, and the default or that there is none.
+    pub fn detail(&self) -> String {
+        match (&self.default, self.required) {
+            (_, true) => format!("{} (required)", self.kind),
+            (Some(value), _) => format!("{} = {value}", self.kind),
+            (None, false) => self.kind.clone(),
+        }
+    }
 }
 
 impl Schema {
@@ -114,7 +127,8 @@ impl Schema {
         let field = |(name, schema): (&str, &Value)| Field {
             name: name.to_string(),
             kind: self.words(schema),
-            default: if required.contains(&name) { None } else { Some(default_of(schema)) },
+            default: schema.get("default").map(literal),
+            required: required.contains(&name),
             text: self.text_of(schema),
         };
         self.properties(schema).map(field).collect()
@@ -168,11 +182,6 @@ pub(crate) fn types_of(schema: &Value) -> Vec<&str> {
         Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     }
-}
-
-/// The default of a field as one would type it.
-fn default_of(schema: &Value) -> String {
-    schema.get("default").map_or_else(|| "()".to_string(), literal)
 }
 
 /// A JSON value as a Rhai literal.

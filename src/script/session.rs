@@ -17,6 +17,7 @@ use crate::{
     cell::Machine,
     context::{Context, Settings, lock},
     fault::Fault,
+    library::Library,
     panics,
 };
 
@@ -158,11 +159,16 @@ pub struct Session {
 impl Session {
     /// A fresh session.
     pub fn new(options: SessionOptions) -> Self {
+        Self::with(options, crate::bind::all)
+    }
+
+    /// A session in which something else is bound: for tests.
+    pub(crate) fn with(options: SessionOptions, bind: fn(&mut Library)) -> Self {
         let device = if options.device.is_empty() { "cpu".to_string() } else { options.device };
         let settings = Settings { seed: options.seed, device, dtype: "f32".into() };
         let folder = options.folder.unwrap_or_default();
         let context = Arc::new(Context::new(settings, options.args, folder));
-        let machine = Some(Box::new(Machine::new(Arc::clone(&context))));
+        let machine = Some(Box::new(Machine::new(Arc::clone(&context), bind)));
         Self { machine, context, cells: 0 }
     }
 
@@ -229,6 +235,23 @@ impl Session {
             Some(machine) => machine.help(name),
             None => Err(Diagnostic::new(Kind::Name, format!("no help on `{name}`"))),
         }
+    }
+
+    /// Every documented name, in the order of the reference: modules, functions, types with their
+    /// methods and properties. [`Session::help`] tells about each.
+    pub fn topics(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for entry in self.context.reference().iter().flat_map(|reference| reference.entries()) {
+            if !names.contains(&entry.name) {
+                names.push(entry.name.clone());
+            }
+        }
+        names
+    }
+
+    /// The names given with `--set` that no `arg(name, default)` has read so far: misspelt, most likely.
+    pub fn unread_args(&self) -> Vec<String> {
+        self.context.unread_args()
     }
 
     /// Colours for a piece of code that may be unfinished: covers what is not white space, in order.

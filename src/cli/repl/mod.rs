@@ -2,7 +2,10 @@
 
 mod commands;
 mod helper;
+mod input;
+mod keys;
 mod log;
+mod paint;
 mod table;
 
 use std::{
@@ -22,7 +25,8 @@ use rustyline::{
 
 use crate::{error::Error, files, screen::Screen, signals};
 use commands::Flow;
-use helper::{Input, Language, Shared};
+use helper::{Language, Shared};
+use input::Input;
 use log::Log;
 
 /// Entries that the history keeps.
@@ -139,18 +143,18 @@ impl Repl {
             colours,
         }));
         let key = |code| KeyEvent(code, Modifiers::NONE);
-        let enter = helper::Enter(self.shared.clone());
+        let enter = keys::Enter(self.shared.clone());
         editor.bind_sequence(
             key(KeyCode::Enter),
             EventHandler::Conditional(Box::new(enter)),
         );
         editor.bind_sequence(
             key(KeyCode::Tab),
-            EventHandler::Conditional(Box::new(helper::Tab)),
+            EventHandler::Conditional(Box::new(keys::Tab)),
         );
         editor.bind_sequence(
             key(KeyCode::Char('}')),
-            EventHandler::Conditional(Box::new(helper::CloseBrace)),
+            EventHandler::Conditional(Box::new(keys::CloseBrace)),
         );
         Ok(editor)
     }
@@ -182,7 +186,7 @@ impl Repl {
                 source,
             })?;
             text.push('\n');
-            if helper::is_whole(&self.shared.session(), &text)
+            if input::is_whole(&self.shared.session(), &text)
                 && self.take(&std::mem::take(&mut text)) == Flow::Quit
             {
                 return Ok(());

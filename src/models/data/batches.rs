@@ -102,7 +102,9 @@ mod tests {
     /// The chain of epochs that the first `steps` batches make.
     fn chain(rows: usize, batch: usize, steps: u64) -> Vec<i64> {
         let mut batches = batches(rows, batch);
-        (0..steps).flat_map(|s| batches.indices(s).unwrap()).collect()
+        (0..steps)
+            .flat_map(|s| batches.indices(s).unwrap())
+            .collect()
     }
 
     #[test]

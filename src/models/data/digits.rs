@@ -86,9 +86,6 @@ mod tests {
         assert_eq!(labels[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         let mut counts = [0; 10];
         labels.iter().for_each(|&l| counts[l as usize] += 1);
-        assert_eq!(
-            counts,
-            [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
-        );
+        assert_eq!(counts, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
     }
 }

@@ -66,7 +66,8 @@ fn counts(parts: &Parts, rows: usize) -> Result<Vec<usize>> {
         Parts::Counts(counts) => {
             let total = counts.iter().fold(0usize, |sum, &c| sum.saturating_add(c));
             if total > rows {
-                let message = format!("expected counts of at most {rows} rows together, got {total}");
+                let message =
+                    format!("expected counts of at most {rows} rows together, got {total}");
                 return Err(value(message));
             }
             Ok(counts.clone())
@@ -110,7 +111,14 @@ mod tests {
         for (part, rows) in parts.iter().zip([70, 0, 31]) {
             assert_eq!(part[0].dims(), [rows, 2]);
             let labels = part[1].to_ints("labels").unwrap();
-            for (row, &label) in part[0].to_vec().unwrap().as_chunks::<2>().0.iter().zip(&labels) {
+            for (row, &label) in part[0]
+                .to_vec()
+                .unwrap()
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .zip(&labels)
+            {
                 assert_eq!(*row, [label as f64, label as f64 + 0.5]);
             }
             seen.extend(labels);
@@ -149,9 +157,8 @@ mod tests {
     fn impossible_splits_are_errors() {
         let (x, labels) = pair(10);
         let stream = Stream::new(0, "split");
-        let message = |tensors: &[&Tensor], parts| {
-            split(tensors, &parts, stream).err().unwrap().to_string()
-        };
+        let message =
+            |tensors: &[&Tensor], parts| split(tensors, &parts, stream).err().unwrap().to_string();
         for share in [0.0, 1.0, -1.0, f64::NAN] {
             assert_eq!(
                 message(&[&x], Parts::Fraction(share)),
@@ -160,7 +167,10 @@ mod tests {
         }
         assert_eq!(
             message(&[&x], Parts::Counts(vec![usize::MAX, 2])),
-            format!("split: expected counts of at most 10 rows together, got {}", usize::MAX)
+            format!(
+                "split: expected counts of at most 10 rows together, got {}",
+                usize::MAX
+            )
         );
         let short = labels.narrow(0, 0, 9).unwrap();
         assert_eq!(

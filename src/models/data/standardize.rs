@@ -63,7 +63,10 @@ impl Standardized {
     /// Broadcasting would also take shapes that are meant otherwise.
     fn check(&self, y: &Tensor) -> Result<()> {
         let columns = self.mean.dims();
-        if y.dims().split_first().is_some_and(|(_, rest)| rest == columns) {
+        if y.dims()
+            .split_first()
+            .is_some_and(|(_, rest)| rest == columns)
+        {
             return Ok(());
         }
         Err(Error::Shape {
@@ -90,7 +93,8 @@ fn moments(x: &[f64], rows: usize, width: usize) -> Result<(Vec<f64>, Vec<f64>)>
                 message,
             });
         }
-        for (((mean, constant), v), first) in mean.iter_mut().zip(&mut constant).zip(row).zip(first) {
+        for (((mean, constant), v), first) in mean.iter_mut().zip(&mut constant).zip(row).zip(first)
+        {
             *mean += v / n;
             *constant &= v == first;
         }
@@ -140,16 +144,25 @@ mod tests {
         let std = (26f64 / 3.0).sqrt();
         close(&done.mean, &[4.0, 7.0], 1e-15);
         close(&done.std, &[std, 1.0], 1e-15);
-        close(&done.x, &[-3.0 / std, 0.0, -1.0 / std, 0.0, 4.0 / std, 0.0], 1e-15);
+        close(
+            &done.x,
+            &[-3.0 / std, 0.0, -1.0 / std, 0.0, 4.0 / std, 0.0],
+            1e-15,
+        );
         close(&done.invert(&done.x).unwrap(), &x.to_vec().unwrap(), 1e-14);
     }
 
     #[test]
     fn f32_far_from_zero_keeps_its_deviation() {
-        let noise = Stream::new(0, "x").randn(&[5000, 3, 2], DType::F32).unwrap();
+        let noise = Stream::new(0, "x")
+            .randn(&[5000, 3, 2], DType::F32)
+            .unwrap();
         let x = noise.affine(2.0, 3000.0).unwrap();
         let done = standardize(&x).unwrap();
-        assert_eq!((done.mean.dims(), done.x.dtype()), (&[3, 2][..], DType::F32));
+        assert_eq!(
+            (done.mean.dims(), done.x.dtype()),
+            (&[3, 2][..], DType::F32)
+        );
         close(&done.x.mean(&[0]).unwrap(), &[0.0; 6], 1e-3);
         close(&done.x.std(Some(&[0])).unwrap(), &[1.0; 6], 1e-3);
         // One unit in the last place at 3000.
@@ -164,7 +177,14 @@ mod tests {
         let x = Tensor::full(0.1, &[1000, 2], DType::F64).unwrap();
         let done = standardize(&x).unwrap();
         assert!(done.x.to_vec().unwrap().iter().all(|&v| v == 0.0));
-        assert!(done.invert(&done.x).unwrap().to_vec().unwrap().iter().all(|&v| v == 0.1));
+        assert!(
+            done.invert(&done.x)
+                .unwrap()
+                .to_vec()
+                .unwrap()
+                .iter()
+                .all(|&v| v == 0.1)
+        );
         let one = standardize(&x.narrow(0, 0, 1).unwrap()).unwrap();
         assert_eq!(one.x.to_vec().unwrap(), [0.0, 0.0]);
     }
@@ -173,9 +193,15 @@ mod tests {
     fn unfit_data_are_errors() {
         let message = |x: &Tensor| standardize(x).err().unwrap().to_string();
         let x = Tensor::from_vec(vec![1f32, 2.0, f32::NAN, 4.0], &[2, 2]).unwrap();
-        assert_eq!(message(&x), "standardize: expected finite numbers, got NaN in row 1");
+        assert_eq!(
+            message(&x),
+            "standardize: expected finite numbers, got NaN in row 1"
+        );
         let none = Tensor::zeros(&[0, 3], DType::F32).unwrap();
-        assert_eq!(message(&none), "standardize: expected [n, ..] with at least one row, got [0, 3]");
+        assert_eq!(
+            message(&none),
+            "standardize: expected [n, ..] with at least one row, got [0, 3]"
+        );
         let ints = Tensor::zeros(&[2, 3], DType::I64).unwrap();
         assert_eq!(message(&ints), "standardize: expected f32 or f64, got i64");
         let done = standardize(&Tensor::ones(&[4, 3], DType::F32).unwrap()).unwrap();

@@ -99,7 +99,13 @@ mod tests {
         let floats = Tensor::from_vec(vec![0f32, 1.0, 2.0, 2.0], &[4]).unwrap();
         assert_eq!(accuracy(&floats, &truth).unwrap(), 1.0);
         let inf = f64::NEG_INFINITY;
-        let logits = [[3.0, 3.0, 0.0], [inf, inf, inf], [0.0, 1.0, 2.0], [0.0, 9.0, 2.0]].concat();
+        let logits = [
+            [3.0, 3.0, 0.0],
+            [inf, inf, inf],
+            [0.0, 1.0, 2.0],
+            [0.0, 9.0, 2.0],
+        ]
+        .concat();
         let logits = Tensor::from_vec(logits, &[4, 3]).unwrap();
         // A tie goes to the first: right in row 0, wrong in row 1.
         assert_eq!(accuracy(&logits, &truth).unwrap(), 0.5);
@@ -118,12 +124,18 @@ mod tests {
             "accuracy: expected labels of shape [n] with at least one, got [0]"
         );
         let logits = Tensor::from_vec(vec![0.0, 1.0, f32::NAN, 0.0], &[2, 2]).unwrap();
-        assert_eq!(message(&logits, &truth), "accuracy: expected logits, got NaN in row 1");
+        assert_eq!(
+            message(&logits, &truth),
+            "accuracy: expected logits, got NaN in row 1"
+        );
         assert_eq!(
             message(&logits, &labels(&[0, 2])),
             "accuracy: expected labels in 0..2 for 2 logits, got 2 in row 1"
         );
         let half = Tensor::from_vec(vec![0.5f32, 1.0], &[2]).unwrap();
-        assert_eq!(message(&half, &truth), "accuracy: expected whole numbers, got 0.5");
+        assert_eq!(
+            message(&half, &truth),
+            "accuracy: expected whole numbers, got 0.5"
+        );
     }
 }

@@ -77,7 +77,9 @@ mod tests {
     use rhapsode_tensor::{DType, random::Stream, simd::math::Float};
 
     fn biased() -> EnergyOptions {
-        EnergyOptions { estimator: Estimator::Biased }
+        EnergyOptions {
+            estimator: Estimator::Biased,
+        }
     }
 
     fn gaussian(purpose: &str, n: usize, d: usize) -> Tensor {
@@ -90,8 +92,14 @@ mod tests {
         let y = Tensor::from_vec(vec![0f64, 0.0], &[1, 2]).unwrap();
         // 2 * 5/2 - 10/4 - 0
         assert_eq!(energy_distance(&x, &y, &biased()).unwrap(), 2.5);
-        let message = energy_distance(&x, &y, &EnergyOptions::default()).err().unwrap().to_string();
-        assert_eq!(message, "energy_distance: expected at least 2 points in y without bias, got 1");
+        let message = energy_distance(&x, &y, &EnergyOptions::default())
+            .err()
+            .unwrap()
+            .to_string();
+        assert_eq!(
+            message,
+            "energy_distance: expected at least 2 points in y without bias, got 1"
+        );
     }
 
     #[test]
@@ -112,15 +120,17 @@ mod tests {
         let draws = 200;
         let values: Vec<f64> = (0..draws)
             .map(|i| {
-                let [x, y] = ["x", "y"].map(|p| {
-                    Stream::new(i, p).randn(&[20, 3], DType::F64).unwrap()
-                });
+                let [x, y] =
+                    ["x", "y"].map(|p| Stream::new(i, p).randn(&[20, 3], DType::F64).unwrap());
                 energy_distance(&x, &y, &EnergyOptions::default()).unwrap()
             })
             .collect();
         let mean = values.iter().sum::<f64>() / draws as f64;
         let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / draws as f64;
-        assert!(mean.abs() < 4.0 * (variance / draws as f64).sqrt(), "{mean}");
+        assert!(
+            mean.abs() < 4.0 * (variance / draws as f64).sqrt(),
+            "{mean}"
+        );
         // The V-statistic is too large by (E|X - X'| + E|Y - Y'|) / n.
         let (x, y) = (gaussian("x", 20, 3), gaussian("y", 20, 3));
         let gap = energy_distance(&x, &y, &biased()).unwrap()

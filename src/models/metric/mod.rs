@@ -2,7 +2,7 @@
 //!
 //! - [`energy`], [`mod@wasserstein`], [`sliced`]: distances between two samples, all in [`DISTANCES`]
 //! - [`mod@assignment`]: the optimal one-to-one assignment under them
-//! - [`classify`]: accuracy
+//! - [`classify`], for predictions: accuracy
 //!
 //! Everything is computed in f64 and is the same for any number of threads. A NaN or infinity in the
 //! data is an error that names its row, not a NaN in the result.
@@ -59,7 +59,10 @@ fn check_order(p: u32) -> Result<()> {
     if matches!(p, 1 | 2) {
         Ok(())
     } else {
-        Err(crate::Error::option("p", format!("expected 1 or 2, got {p}")))
+        Err(crate::Error::option(
+            "p",
+            format!("expected 1 or 2, got {p}"),
+        ))
     }
 }
 

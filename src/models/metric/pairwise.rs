@@ -157,25 +157,45 @@ mod tests {
         square.sqrt()
     }
 
+    fn rows(x: &Sample) -> impl Iterator<Item = &[f64]> {
+        x.values.chunks_exact(x.d)
+    }
+
     #[test]
     fn sums_and_matrix_agree_with_the_plain_loops() {
         // Sizes around those of groups and panels.
-        for (n, m, d) in [(1, 1, 1), (3, 8, 2), (4, 9, 3), (13, 7, 5), (8, 16, 1), (21, 33, 64)] {
+        for (n, m, d) in [
+            (1, 1, 1),
+            (3, 8, 2),
+            (4, 9, 3),
+            (13, 7, 5),
+            (8, 16, 1),
+            (21, 33, 64),
+        ] {
             let draw = |purpose, n| {
                 let x = Stream::new(0, purpose).randn(&[n, d], DType::F64).unwrap();
-                Sample { values: x.to_vec().unwrap(), n, d }
+                Sample {
+                    values: x.to_vec().unwrap(),
+                    n,
+                    d,
+                }
             };
             let (x, y) = (draw("x", n), draw("y", m));
             let sum = |x: &Sample, y: &Sample| -> f64 {
-                x.rows().map(|a| y.rows().map(|b| distance(a, b)).sum::<f64>()).sum()
+                rows(x)
+                    .map(|a| rows(y).map(|b| distance(a, b)).sum::<f64>())
+                    .sum()
             };
-            let close = |a: f64, b: f64| assert!((a - b).abs() <= 1e-12 * b, "{n} {m} {d}: {a} {b}");
+            let close =
+                |a: f64, b: f64| assert!((a - b).abs() <= 1e-12 * b, "{n} {m} {d}: {a} {b}");
             close(sum_between(&x, &y).unwrap(), sum(&x, &y));
             close(sum_within(&x).unwrap(), sum(&x, &x));
             close(sum_within(&y).unwrap(), sum(&y, &y));
             let matrix = squared_distances(&x, &y).unwrap();
-            for (row, a) in matrix.chunks_exact(m).zip(x.rows()) {
-                row.iter().zip(y.rows()).for_each(|(c, b)| close(c.sqrt(), distance(a, b)));
+            for (row, a) in matrix.chunks_exact(m).zip(rows(&x)) {
+                row.iter()
+                    .zip(rows(&y))
+                    .for_each(|(c, b)| close(c.sqrt(), distance(a, b)));
             }
         }
     }

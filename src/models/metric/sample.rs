@@ -34,7 +34,10 @@ impl Sample {
         let values = x.to_vec()?;
         if let Some(at) = values.iter().position(|v| !v.is_finite()) {
             let bad = values.get(at).copied().unwrap_or(f64::NAN);
-            let message = format!("expected finite numbers, got {bad} in row {} of {name}", at / d);
+            let message = format!(
+                "expected finite numbers, got {bad} in row {} of {name}",
+                at / d
+            );
             return Err(Error::Value {
                 what: metric,
                 message,
@@ -54,11 +57,6 @@ impl Sample {
             expected: format!("y of shape [n, {}] like x of shape {:?}", a.d, x.dims()),
             got: y.dims().to_vec(),
         })
-    }
-
-    /// The points, in order.
-    pub fn rows(&self) -> impl Iterator<Item = &[f64]> {
-        self.values.chunks_exact(self.d)
     }
 }
 

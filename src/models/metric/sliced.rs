@@ -31,7 +31,10 @@ pub struct SlicedOptions {
 
 impl Default for SlicedOptions {
     fn default() -> Self {
-        Self { directions: 256, p: 2 }
+        Self {
+            directions: 256,
+            p: 2,
+        }
     }
 }
 
@@ -68,7 +71,10 @@ pub fn sliced_wasserstein(
     let work = 2 * (x.n + y.n) * (x.d + 50);
     parallel(&mut costs, 1, 1, work, |start, costs| {
         let (mut a, mut b) = (vec![0.0; x.n], vec![0.0; y.n]);
-        for (cost, u) in costs.iter_mut().zip(directions.chunks_exact(x.d).skip(start)) {
+        for (cost, u) in costs
+            .iter_mut()
+            .zip(directions.chunks_exact(x.d).skip(start))
+        {
             project(&x, u, &mut a);
             project(&y, u, &mut b);
             sort(&mut a);
@@ -137,7 +143,11 @@ mod tests {
             let x = gaussian("x", 50, d);
             let mut shift = vec![0.0; d];
             (shift[0], shift[1]) = (3.0, -4.0);
-            let y = x.add(&Tensor::from_vec(shift, &[d]).unwrap()).unwrap().flip(0).unwrap();
+            let y = x
+                .add(&Tensor::from_vec(shift, &[d]).unwrap())
+                .unwrap()
+                .flip(0)
+                .unwrap();
             let units = directions(64, d, stream()).unwrap();
             let along = units.chunks_exact(d).map(|u| 3.0 * u[0] - 4.0 * u[1]);
             let want = (along.clone().map(|v| v * v).sum::<f64>() / 64.0).sqrt();
@@ -182,9 +192,16 @@ mod tests {
     #[test]
     fn impossible_options_are_errors() {
         let message = |directions, p| {
-            SlicedOptions { directions, p }.validate().err().unwrap().to_string()
+            SlicedOptions { directions, p }
+                .validate()
+                .err()
+                .unwrap()
+                .to_string()
         };
-        assert_eq!(message(0, 2), "option `directions`: expected at least 1, got 0");
+        assert_eq!(
+            message(0, 2),
+            "option `directions`: expected at least 1, got 0"
+        );
         assert_eq!(message(1, 0), "option `p`: expected 1 or 2, got 0");
     }
 

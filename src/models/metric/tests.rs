@@ -22,7 +22,10 @@ fn close(name: &str, a: f64, b: f64) {
 #[test]
 fn distances_are_symmetric_and_move_and_scale_with_the_data() {
     for (n, d) in [(2, 1), (37, 2), (64, 9)] {
-        let (x, y) = (gaussian("x", n, d), gaussian("y", n, d).affine(1.5, 0.7).unwrap());
+        let (x, y) = (
+            gaussian("x", n, d),
+            gaussian("y", n, d).affine(1.5, 0.7).unwrap(),
+        );
         for distance in DISTANCES {
             let name = distance.name;
             let of = |x: &Tensor, y: &Tensor| (distance.compute)(x, y, stream()).unwrap();
@@ -30,7 +33,12 @@ fn distances_are_symmetric_and_move_and_scale_with_the_data() {
             assert_eq!(plain, of(&x, &y), "{name}");
             close(name, of(&y, &x), plain);
             close(name, of(&x.flip(0).unwrap(), &y), plain);
-            let both = |scale, shift| of(&x.affine(scale, shift).unwrap(), &y.affine(scale, shift).unwrap());
+            let both = |scale, shift| {
+                of(
+                    &x.affine(scale, shift).unwrap(),
+                    &y.affine(scale, shift).unwrap(),
+                )
+            };
             close(name, both(1.0, -3.0), plain);
             close(name, both(2.5, 0.0), 2.5 * plain);
             // Far apart: no more than a few times the distance of the means, and growing with it.
@@ -63,7 +71,12 @@ fn unfit_samples_are_errors_that_name_what_is_wrong() {
     let bad = Tensor::from_vec(values, &[5, 3]).unwrap();
     for distance in DISTANCES {
         let name = distance.name;
-        let message = |x: &Tensor, y: &Tensor| (distance.compute)(x, y, stream()).err().unwrap().to_string();
+        let message = |x: &Tensor, y: &Tensor| {
+            (distance.compute)(x, y, stream())
+                .err()
+                .unwrap()
+                .to_string()
+        };
         assert_eq!(
             message(&x, &zeros(&[5, 4])),
             format!("{name}: expected y of shape [n, 3] like x of shape [5, 3], got [5, 4]")
@@ -71,7 +84,9 @@ fn unfit_samples_are_errors_that_name_what_is_wrong() {
         for shape in [&[0, 3][..], &[5, 0], &[], &[5, 3, 1]] {
             assert_eq!(
                 message(&zeros(shape), &x),
-                format!("{name}: expected x of shape [n, d] with at least one point, got {shape:?}")
+                format!(
+                    "{name}: expected x of shape [n, d] with at least one point, got {shape:?}"
+                )
             );
         }
         assert_eq!(
@@ -85,7 +100,9 @@ fn unfit_samples_are_errors_that_name_what_is_wrong() {
 fn an_interrupt_stops_every_distance() {
     let (x, y) = (gaussian("x", 40, 2), gaussian("y", 40, 2));
     for distance in DISTANCES {
-        let stopped = interrupt::with_flag(Arc::new(true.into()), || (distance.compute)(&x, &y, stream()));
+        let stopped = interrupt::with_flag(Arc::new(true.into()), || {
+            (distance.compute)(&x, &y, stream())
+        });
         assert_eq!(stopped, Err(Error::Interrupted), "{}", distance.name);
     }
 }
@@ -96,7 +113,9 @@ fn an_interrupt_stops_every_distance() {
 fn the_floor_between_two_sets_of_data_is_that_of_the_papers() {
     let draw = |seed| {
         let options = data::ToyOptions::default();
-        data::toy::CHECKERBOARD.sample(4000, Stream::new(seed, "data"), &options).unwrap()
+        data::toy::CHECKERBOARD
+            .sample(4000, Stream::new(seed, "data"), &options)
+            .unwrap()
     };
     let sliced: Vec<f64> = (0..3)
         .map(|seed| {
@@ -106,5 +125,8 @@ fn the_floor_between_two_sets_of_data_is_that_of_the_papers() {
             sliced_wasserstein(&x, &y, &SlicedOptions::default(), stream()).unwrap()
         })
         .collect();
-    assert!(sliced.iter().all(|v| (0.04..0.18).contains(v)), "{sliced:?}");
+    assert!(
+        sliced.iter().all(|v| (0.04..0.18).contains(v)),
+        "{sliced:?}"
+    );
 }

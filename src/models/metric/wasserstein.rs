@@ -30,7 +30,10 @@ pub struct WassersteinOptions {
 
 impl Default for WassersteinOptions {
     fn default() -> Self {
-        Self { p: 2, samples: None }
+        Self {
+            p: 2,
+            samples: None,
+        }
     }
 }
 
@@ -47,7 +50,7 @@ impl WassersteinOptions {
 
 /// The exact `p`-Wasserstein distance between samples `x`, `[n, d]`, and `y`, `[n, d]`, in the unit of the data.
 ///
-/// Time O(n^3) (about a second for n = 2000, and interrupted at will) and memory 8 n^2 bytes; for d = 1 time
+/// Time up to O(n^3) (a fraction of a second for n = 2000, and interrupted at will) and memory 8 n^2 bytes; for d = 1 time
 /// O(n log n), and `y` may have another size. Larger sets are thinned by `options.samples`; `stream` draws
 /// which points stay. The distance between finite samples of one law is not 0: compare with that between two sets of data.
 ///
@@ -83,7 +86,9 @@ fn thinned(x: Sample, n: usize, stream: Stream) -> Sample {
     }
     let mut keep = stream.permutation(x.n);
     keep.truncate(n);
-    let rows = keep.iter().filter_map(|i| x.values.get(i * x.d..(i + 1) * x.d));
+    let rows = keep
+        .iter()
+        .filter_map(|i| x.values.get(i * x.d..(i + 1) * x.d));
     Sample {
         values: rows.flatten().copied().collect(),
         n,
@@ -118,7 +123,13 @@ pub(super) fn sort(x: &mut [f64]) {
 
 /// `E |X - Y|^p` under the coupling of the quantiles of two sorted samples of any sizes, at least 1.
 pub(super) fn sorted_cost(x: &[f64], y: &[f64], p: u32) -> f64 {
-    let power = |a: f64, b: f64| if p == 1 { (a - b).abs() } else { (a - b) * (a - b) };
+    let power = |a: f64, b: f64| {
+        if p == 1 {
+            (a - b).abs()
+        } else {
+            (a - b) * (a - b)
+        }
+    };
     if x.len() == y.len() {
         return x.iter().zip(y).map(|(&a, &b)| power(a, b)).sum::<f64>() / x.len() as f64;
     }
@@ -203,7 +214,10 @@ mod tests {
             assert!((w(&x, &y, p) - w(&x3, &y, p)).abs() < 1e-12);
             assert!(w(&x, &x3, p) < 1e-12);
         }
-        let (a, b) = (Tensor::from_vec(vec![0f64, 4.0], &[2]), Tensor::from_vec(vec![1f64], &[1]));
+        let (a, b) = (
+            Tensor::from_vec(vec![0f64, 4.0], &[2]),
+            Tensor::from_vec(vec![1f64], &[1]),
+        );
         assert_eq!(w(&a.unwrap(), &b.unwrap(), 1), 2.0);
     }
 
@@ -217,7 +231,9 @@ mod tests {
         assert_ne!(thin(Some(50), 1), thin(Some(50), 2));
         // 150 of x at most, and all of y.
         assert_eq!(thin(Some(500), 1), thin(Some(150), 1));
-        let message = wasserstein(&x, &y, &options(2, None), Stream::new(0, "w")).err().unwrap();
+        let message = wasserstein(&x, &y, &options(2, None), Stream::new(0, "w"))
+            .err()
+            .unwrap();
         assert_eq!(
             message.to_string(),
             "wasserstein: expected samples of equal size, got 200 points in x and 150 in y (option `samples` thins both)"
@@ -227,8 +243,14 @@ mod tests {
     #[test]
     fn impossible_options_are_errors() {
         let message = |options: WassersteinOptions| options.validate().err().unwrap().to_string();
-        assert_eq!(message(options(3, None)), "option `p`: expected 1 or 2, got 3");
-        assert_eq!(message(options(2, Some(0))), "option `samples`: expected at least 1, got 0");
+        assert_eq!(
+            message(options(3, None)),
+            "option `p`: expected 1 or 2, got 3"
+        );
+        assert_eq!(
+            message(options(2, Some(0))),
+            "option `samples`: expected at least 1, got 0"
+        );
     }
 
     proptest! {

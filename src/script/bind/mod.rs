@@ -10,6 +10,7 @@ mod metric;
 mod nn;
 mod optim;
 mod output;
+mod plot;
 mod progress;
 mod run;
 pub(crate) mod session;
@@ -43,6 +44,7 @@ pub(crate) fn all(library: &mut Library) {
     data::bind(library);
     metric::bind(library);
     io::bind(library);
+    plot::bind(library);
 }
 
 /// The result of a library call as a binding returns it.

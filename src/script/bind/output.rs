@@ -120,7 +120,7 @@ fn questions(library: &mut Library) {
             r#"
             Asks the user for a line. An error where nobody can answer, as in a script that runs in the background.
 
-            ```rhai no_run
+            ```rhai,no_run
             let name = input("Name: ");
             ```
             "#,
@@ -134,7 +134,7 @@ fn questions(library: &mut Library) {
             r#"
             Asks the user for a line without showing what is typed.
 
-            ```rhai no_run
+            ```rhai,no_run
             let token = password("Token: ");
             ```
             "#,

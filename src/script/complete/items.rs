@@ -101,8 +101,8 @@ fn option_keys(scene: &Scene, map: &OptionMap) -> Vec<Completion> {
     let fields = schema.fields_of(at).into_iter().filter(|field| !map.given.contains(&field.name));
     fields
         .map(|field| {
-            let default = field.default.map_or("required".into(), |value| format!("= {value}"));
-            item(format!("{}: ", field.name), "option", format!("{} {default}  {}", field.kind, shorten(&field.text, 60)).trim_end().to_string())
+            let detail = format!("{}  {}", field.detail(), shorten(&field.text, 60));
+            item(format!("{}: ", field.name), "option", detail.trim_end())
         })
         .collect()
 }
