@@ -74,6 +74,9 @@ impl From<rhapsode_tensor::Error> for Error {
 impl Error {
     /// An option with an impossible value.
     pub fn option(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Error::Option { key: key.into(), message: message.into() }
+        Error::Option {
+            key: key.into(),
+            message: message.into(),
+        }
     }
 }

@@ -10,8 +10,14 @@ use crate::{Error, Result};
 
 /// Writes a file so that a crash or a full disk leaves the old one whole. Folders on the way are made.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let fail = |error: std::io::Error| Error::Io { path: path.to_path_buf(), message: explain(&error) };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let fail = |error: std::io::Error| Error::Io {
+        path: path.to_path_buf(),
+        message: explain(&error),
+    };
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(fail)?;
     let beside = beside(path);
     let written = fs::File::create(&beside).and_then(|mut file| {
@@ -28,7 +34,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Reads a whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| Error::Io { path: path.to_path_buf(), message: explain(&error) })
+    fs::read(path).map_err(|error| Error::Io {
+        path: path.to_path_buf(),
+        message: explain(&error),
+    })
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -60,8 +69,14 @@ mod tests {
         write_atomic(&path, b"new").unwrap();
         assert_eq!(read(&path).unwrap(), b"new");
         assert!(write_atomic(&folder, b"a folder is in the way").is_err());
-        assert!(matches!(read(&folder.join("none")), Err(Error::Io { message, .. }) if message == "no such file or folder"));
-        assert_eq!(fs::read_dir(folder.join("a")).unwrap().count(), 1, "nothing is left beside");
+        assert!(
+            matches!(read(&folder.join("none")), Err(Error::Io { message, .. }) if message == "no such file or folder")
+        );
+        assert_eq!(
+            fs::read_dir(folder.join("a")).unwrap().count(),
+            1,
+            "nothing is left beside"
+        );
         fs::remove_dir_all(folder).unwrap();
     }
 }

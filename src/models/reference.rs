@@ -18,19 +18,36 @@ pub struct Reference {
 impl Reference {
     /// One line: authors, title, year, arXiv number.
     pub fn line(&self) -> String {
-        let arxiv = if self.arxiv.is_empty() { String::new() } else { format!(", arXiv {}", self.arxiv) };
-        format!("{}, \"{}\" ({}){arxiv}", self.authors.join(", "), self.title, self.year)
+        let arxiv = if self.arxiv.is_empty() {
+            String::new()
+        } else {
+            format!(", arXiv {}", self.arxiv)
+        };
+        format!(
+            "{}, \"{}\" ({}){arxiv}",
+            self.authors.join(", "),
+            self.title,
+            self.year
+        )
     }
 
     /// A BibTeX entry.
     pub fn bibtex(&self) -> String {
-        let Self { key, title, year, arxiv, .. } = self;
+        let Self {
+            key,
+            title,
+            year,
+            arxiv,
+            ..
+        } = self;
         let authors = self.authors.join(" and ");
         let eprint = if arxiv.is_empty() {
             String::new()
         } else {
             format!("  eprint = {{{arxiv}}},\n  archivePrefix = {{arXiv}},\n")
         };
-        format!("@article{{{key},\n  title = {{{title}}},\n  author = {{{authors}}},\n  year = {{{year}}},\n{eprint}}}")
+        format!(
+            "@article{{{key},\n  title = {{{title}}},\n  author = {{{authors}}},\n  year = {{{year}}},\n{eprint}}}"
+        )
     }
 }

@@ -48,7 +48,14 @@ pub struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         let rule = Arc::new(AdamOptions::default());
-        Self { rule, steps: 1000, schedule: Schedule::default(), warmup: 0, clip: None, ema: 0.999 }
+        Self {
+            rule,
+            steps: 1000,
+            schedule: Schedule::default(),
+            warmup: 0,
+            clip: None,
+            ema: 0.999,
+        }
     }
 }
 
@@ -70,7 +77,14 @@ impl Run {
     pub fn new(objective: Box<dyn Objective>, plan: Plan) -> Result<Self> {
         let mut optimizer = Optimizer::new(plan.rule.clone(), vec![objective.params().flat()])?;
         optimizer.clip = plan.clip;
-        Ok(Self { objective, optimizer, plan, losses: Vec::new(), interrupted: false, changes: Vec::new() })
+        Ok(Self {
+            objective,
+            optimizer,
+            plan,
+            losses: Vec::new(),
+            interrupted: false,
+            changes: Vec::new(),
+        })
     }
 
     /// Steps taken.
@@ -111,7 +125,12 @@ impl Run {
             };
             self.losses.push(loss);
             let metrics = [("loss", loss)];
-            let step = Step { label: self.objective.label(), step: self.steps(), total: Some(end), metrics: &metrics };
+            let step = Step {
+                label: self.objective.label(),
+                step: self.steps(),
+                total: Some(end),
+                metrics: &metrics,
+            };
             if observer.step(&step).is_break() && self.steps() < end {
                 self.interrupted = true;
                 return Ok(());
@@ -131,12 +150,22 @@ impl Run {
         let params = self.objective.params().clone();
         let grads = grad_or_zero(loss, &params.tensors().iter().collect::<Vec<_>>())?;
         let flat = [Some(params.gather(&grads)?)];
-        self.optimizer.factor = self.plan.schedule.factor(step, self.plan.steps, self.plan.warmup);
+        self.optimizer.factor = self
+            .plan
+            .schedule
+            .factor(step, self.plan.steps, self.plan.warmup);
         let average = self.objective.average().map(|a| a.flat());
         let decay = ramp(self.plan.ema, step);
-        match self.optimizer.step(&flat, average.as_ref().map(|a| (a, decay))) {
+        match self
+            .optimizer
+            .step(&flat, average.as_ref().map(|a| (a, decay)))
+        {
             Err(Error::Numeric { value, .. }) => {
-                let value = if value == "NaN" { f64::NAN } else { f64::INFINITY };
+                let value = if value == "NaN" {
+                    f64::NAN
+                } else {
+                    f64::INFINITY
+                };
                 Err(self.explain(step, "the gradient", value))
             }
             other => other.map(|_| value),
@@ -145,7 +174,13 @@ impl Run {
 
     /// The same step again, watched: which operation was the first to leave the numbers?
     fn explain(&mut self, step: u64, what: &'static str, value: f64) -> Error {
-        let value = if value.is_nan() { "NaN" } else if value > 0.0 { "inf" } else { "-inf" };
+        let value = if value.is_nan() {
+            "NaN"
+        } else if value > 0.0 {
+            "inf"
+        } else {
+            "-inf"
+        };
         let params = self.objective.params().clone();
         let again = tape::watch_finite(|| {
             let loss = self.objective.loss(step)?;
@@ -156,7 +191,12 @@ impl Run {
             Err(Error::Tensor(rhapsode_tensor::Error::NonFinite { op, .. })) => op.to_string(),
             _ => "the optimizer's sum of squares".to_string(),
         };
-        Error::Numeric { step, what, value, op }
+        Error::Numeric {
+            step,
+            what,
+            value,
+            op,
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rhai::{AST, Caches, Dynamic, Engine, EvalAltResult, GlobalRuntimeState, Position, Scope, Stmt};
+use rhai::{
+    AST, Caches, Dynamic, Engine, EvalAltResult, GlobalRuntimeState, Position, Scope, Stmt,
+};
 
 use crate::{
     Diagnostic, Display, Help, Kind,
@@ -40,7 +42,15 @@ impl Machine {
     pub fn new(context: Arc<Context>, bind: fn(&mut Library)) -> Self {
         let engine = engine::build(&context, bind);
         let global = engine.new_global_runtime_state();
-        Self { engine, context, sources: Sources::default(), functions: AST::empty(), scope: Scope::new(), global, built_in: OnceLock::new() }
+        Self {
+            engine,
+            context,
+            sources: Sources::default(),
+            functions: AST::empty(),
+            scope: Scope::new(),
+            global,
+            built_in: OnceLock::new(),
+        }
     }
 
     /// Forgets all variables and functions.
@@ -66,7 +76,10 @@ impl Machine {
 
     /// Help on a name: what is bound, or a function of the script.
     pub fn help(&self, name: &str) -> Result<Help, Diagnostic> {
-        let scripted = self.functions.iter_functions().find(|function| function.name == name);
+        let scripted = self
+            .functions
+            .iter_functions()
+            .find(|function| function.name == name);
         if let Some(function) = scripted {
             return Ok(crate::help::of_script(name, &function));
         }
@@ -93,7 +106,8 @@ impl Machine {
     /// Takes over the functions of a cell; a redefinition replaces.
     fn adopt_functions(&mut self, ast: &AST, source: &str) {
         for function in ast.iter_functions() {
-            self.sources.define(function.name, function.params.len(), source);
+            self.sources
+                .define(function.name, function.params.len(), source);
         }
         if ast.has_functions() {
             self.functions = self.functions.merge(&ast.clone_functions_only());
@@ -105,8 +119,15 @@ impl Machine {
 
     fn run_statements(&mut self, source: &str, ast: &AST) -> Result<Option<Dynamic>, Diagnostic> {
         let mut caches = Caches::new();
-        let end = Stmt::Expr(Box::new(rhai::Expr::DynamicConstant(Box::new(Dynamic::from(WentThrough)), Position::NONE)));
-        let statements: Vec<&Stmt> = ast.statements().iter().filter(|statement| !statement.is_noop()).collect();
+        let end = Stmt::Expr(Box::new(rhai::Expr::DynamicConstant(
+            Box::new(Dynamic::from(WentThrough)),
+            Position::NONE,
+        )));
+        let statements: Vec<&Stmt> = ast
+            .statements()
+            .iter()
+            .filter(|statement| !statement.is_noop())
+            .collect();
         let mut output = None;
         for (i, statement) in statements.iter().enumerate() {
             if self.context.must_stop() || self.context.has_yielded() {
@@ -125,18 +146,27 @@ impl Machine {
             break;
         }
         if self.context.has_yielded() {
-            let position = statements.last().map_or(Position::NONE, |statement| statement.position());
+            let position = statements
+                .last()
+                .map_or(Position::NONE, |statement| statement.position());
             return Err(self.interrupted(source, position));
         }
         Ok(output)
     }
 
-    fn run_statement(&mut self, caches: &mut Caches, block: &[Stmt], source: &str) -> Result<Dynamic, Diagnostic> {
+    fn run_statement(
+        &mut self,
+        caches: &mut Caches,
+        block: &[Stmt],
+        source: &str,
+    ) -> Result<Dynamic, Diagnostic> {
         let variables = self.scope.len();
         // Rhai marks this as deprecated for its raw states; the alternative makes a new global
         // state a statement, in which `global::NAME` would not see the constants before it.
         #[expect(deprecated)]
-        let result = self.engine.eval_statements_raw(&mut self.global, caches, &mut self.scope, block);
+        let result =
+            self.engine
+                .eval_statements_raw(&mut self.global, caches, &mut self.scope, block);
         if result.is_err() {
             // What a block declared before it failed is gone with the block.
             self.scope.rewind(variables);
@@ -195,13 +225,19 @@ impl Machine {
 
     fn explain(&self, error: Box<EvalAltResult>, source: &str) -> Diagnostic {
         let names = self.names();
-        Explainer { sources: &self.sources, engine: &self.engine, names: &names }.explain(*error, source)
+        Explainer {
+            sources: &self.sources,
+            engine: &self.engine,
+            names: &names,
+        }
+        .explain(*error, source)
     }
 
     /// The functions that Rhai itself brings; listed when first asked for, since that takes
     /// milliseconds.
     pub fn built_in(&self) -> &[BuiltIn] {
-        self.built_in.get_or_init(|| explain::calls::built_in(&self.engine))
+        self.built_in
+            .get_or_init(|| explain::calls::built_in(&self.engine))
     }
 
     /// All names that a script can use now: for suggestions.
@@ -209,7 +245,16 @@ impl Machine {
         explain::Names {
             built_in: self.built_in(),
             variables: self.context.globals(),
-            functions: self.functions.iter_functions().map(|f| (f.name.to_string(), f.params.iter().map(|p| p.to_string()).collect())).collect(),
+            functions: self
+                .functions
+                .iter_functions()
+                .map(|f| {
+                    (
+                        f.name.to_string(),
+                        f.params.iter().map(|p| p.to_string()).collect(),
+                    )
+                })
+                .collect(),
             reference: self.context.reference().cloned(),
         }
     }

@@ -120,7 +120,11 @@ impl Context {
     /// Asks the user; `None` where nobody can answer.
     pub fn ask(&self, prompt: &str, password: bool) -> Result<Option<String>, Box<EvalAltResult>> {
         let (reply, answer) = mpsc::channel();
-        self.send(Event::Input { prompt: prompt.to_string(), password, reply });
+        self.send(Event::Input {
+            prompt: prompt.to_string(),
+            password,
+            reply,
+        });
         loop {
             match answer.recv_timeout(Duration::from_millis(20)) {
                 Ok(answer) => return Ok(answer),
@@ -144,7 +148,8 @@ impl Context {
     /// Long work has seen the interrupt and returns what it has: its statement may end, so that
     /// the result is assigned, and nothing after it runs.
     pub fn yield_to_interrupt(&self) {
-        self.yielded.store(self.nanoseconds().max(1), Ordering::SeqCst);
+        self.yielded
+            .store(self.nanoseconds().max(1), Ordering::SeqCst);
         self.interrupt.store(false, Ordering::SeqCst);
     }
 
@@ -156,7 +161,8 @@ impl Context {
     /// Whether a script operation must not begin any more.
     pub fn must_stop(&self) -> bool {
         let yielded = self.yielded.load(Ordering::Relaxed);
-        self.interrupt_requested() || (yielded != 0 && self.nanoseconds().saturating_sub(yielded) > GRACE)
+        self.interrupt_requested()
+            || (yielded != 0 && self.nanoseconds().saturating_sub(yielded) > GRACE)
     }
 
     /// Nanoseconds since the session began.
@@ -198,7 +204,11 @@ impl Context {
     /// The names given with `--set` that nobody has asked for.
     pub fn unread_args(&self) -> Vec<String> {
         let read = lock(&self.read_args);
-        self.args.keys().filter(|name| !read.contains(*name)).cloned().collect()
+        self.args
+            .keys()
+            .filter(|name| !read.contains(*name))
+            .cloned()
+            .collect()
     }
 
     /// A path of the script, relative to its folder.
@@ -223,7 +233,9 @@ impl Context {
 
     /// A variable of the notebook.
     pub fn global(&self, name: &str) -> Option<Dynamic> {
-        lock(&self.globals).get(name).map(|global| global.value.clone())
+        lock(&self.globals)
+            .get(name)
+            .map(|global| global.value.clone())
     }
 
     /// Makes a variable visible to functions.
@@ -241,9 +253,14 @@ impl Context {
     /// All variables in the order of their making.
     pub fn globals(&self) -> Vec<(String, Dynamic)> {
         let globals = lock(&self.globals);
-        let mut list: Vec<_> = globals.iter().map(|(name, global)| (global.order, name.clone(), global.value.clone())).collect();
+        let mut list: Vec<_> = globals
+            .iter()
+            .map(|(name, global)| (global.order, name.clone(), global.value.clone()))
+            .collect();
         list.sort_by_key(|(order, ..)| *order);
-        list.into_iter().map(|(_, name, value)| (name, value)).collect()
+        list.into_iter()
+            .map(|(_, name, value)| (name, value))
+            .collect()
     }
 
     /// Forgets all variables and logged metrics.
@@ -269,6 +286,9 @@ impl Context {
 /// The context of the session in which a native function was called.
 pub(crate) fn of_call(call: &NativeCallContext) -> Result<Arc<Context>, Box<EvalAltResult>> {
     call.tag()
-        .and_then(|tag| tag.read_lock::<Arc<Context>>().map(|context| Arc::clone(&context)))
+        .and_then(|tag| {
+            tag.read_lock::<Arc<Context>>()
+                .map(|context| Arc::clone(&context))
+        })
         .ok_or_else(|| Fault::new(crate::Kind::Internal, "the call has no session").into())
 }

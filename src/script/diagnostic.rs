@@ -103,6 +103,13 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error without a place.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, kind, message: message.into(), place: None, trace: Vec::new(), hints: Vec::new() }
+        Self {
+            severity: Severity::Error,
+            kind,
+            message: message.into(),
+            place: None,
+            trace: Vec::new(),
+            hints: Vec::new(),
+        }
     }
 }

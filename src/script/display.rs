@@ -14,7 +14,10 @@ pub struct Display {
 impl Display {
     /// A display that has text only.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { forms: vec![("text/plain".into(), text.into())], id: None }
+        Self {
+            forms: vec![("text/plain".into(), text.into())],
+            id: None,
+        }
     }
 
     /// Adds a form.
@@ -26,7 +29,10 @@ impl Display {
 
     /// The content of one MIME type, if there.
     pub fn get(&self, mime: &str) -> Option<&str> {
-        self.forms.iter().find(|(m, _)| m == mime).map(|(_, c)| c.as_str())
+        self.forms
+            .iter()
+            .find(|(m, _)| m == mime)
+            .map(|(_, c)| c.as_str())
     }
 
     /// The plain text.

@@ -4,12 +4,7 @@ use std::sync::Arc;
 
 use rhai::{Dynamic, Engine, OptimizationLevel, module_resolvers::DummyModuleResolver};
 
-use crate::{
-    Event,
-    context::Context,
-    help::FunctionName,
-    library::Library,
-};
+use crate::{Event, context::Context, help::FunctionName, library::Library};
 
 /// How deep functions may call each other.
 pub(crate) const CALL_DEPTH: usize = 64;
@@ -76,8 +71,16 @@ fn set_hooks(engine: &mut Engine, context: &Arc<Context>) {
             return Ok(Some(value));
         }
         // A script's own function of that name comes before the documented one.
-        let scripted = call.iter_namespaces().any(|module| module.iter_script_fn_info().any(|(.., function, _, _)| function == name));
-        let documented = variables.reference().filter(|reference| !scripted && reference.has_function(name));
-        Ok(documented.and_then(|reference| reference.get(name).next()).map(|entry| Dynamic::from(FunctionName(entry.name.clone()))))
+        let scripted = call.iter_namespaces().any(|module| {
+            module
+                .iter_script_fn_info()
+                .any(|(.., function, _, _)| function == name)
+        });
+        let documented = variables
+            .reference()
+            .filter(|reference| !scripted && reference.has_function(name));
+        Ok(documented
+            .and_then(|reference| reference.get(name).next())
+            .map(|entry| Dynamic::from(FunctionName(entry.name.clone()))))
     });
 }

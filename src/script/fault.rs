@@ -34,7 +34,12 @@ pub(crate) struct Fault {
 impl Fault {
     /// A fault of the call as a whole.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hints: Vec::new(), spot: Spot::Call }
+        Self {
+            kind,
+            message: message.into(),
+            hints: Vec::new(),
+            spot: Spot::Call,
+        }
     }
 
     /// An impossible value.

@@ -3,12 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::{
-    Diagnostic, Help, Kind,
-    names::nearest,
-    options::Schema,
-    value::Types,
-};
+use crate::{Diagnostic, Help, Kind, names::nearest, options::Schema, value::Types};
 
 /// What sort of name an entry documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +55,9 @@ impl Entry {
     pub fn owner(&self) -> Option<&str> {
         match self.kind {
             EntryKind::Function => self.name.rsplit_once("::").map(|(owner, _)| owner),
-            EntryKind::Method | EntryKind::Property => self.name.rsplit_once('.').map(|(owner, _)| owner),
+            EntryKind::Method | EntryKind::Property => {
+                self.name.rsplit_once('.').map(|(owner, _)| owner)
+            }
             _ => None,
         }
     }
@@ -95,7 +92,11 @@ impl Reference {
         for (i, entry) in entries.iter().enumerate() {
             index.entry(entry.name.clone()).or_default().push(i);
         }
-        Self { entries, index, types }
+        Self {
+            entries,
+            index,
+            types,
+        }
     }
 
     /// All entries in the order of their making.
@@ -105,22 +106,31 @@ impl Reference {
 
     /// The entries of one full name; more than one where a function has several signatures.
     pub fn get(&self, name: &str) -> impl Iterator<Item = &Entry> {
-        self.index.get(name).into_iter().flatten().filter_map(|&i| self.entries.get(i))
+        self.index
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter_map(|&i| self.entries.get(i))
     }
 
     /// Whether there is a function of that full name.
     pub fn has_function(&self, name: &str) -> bool {
-        self.get(name).any(|entry| entry.kind == EntryKind::Function)
+        self.get(name)
+            .any(|entry| entry.kind == EntryKind::Function)
     }
 
     /// What belongs to a module or type.
     pub fn owned_by<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a Entry> {
-        self.entries.iter().filter(move |entry| entry.owner() == Some(owner))
+        self.entries
+            .iter()
+            .filter(move |entry| entry.owner() == Some(owner))
     }
 
     /// Global functions.
     pub fn functions(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| entry.kind == EntryKind::Function && entry.owner().is_none())
+        self.entries
+            .iter()
+            .filter(|entry| entry.kind == EntryKind::Function && entry.owner().is_none())
     }
 
     /// The names of all modules.
@@ -144,7 +154,11 @@ impl Reference {
         let mut found: Vec<&Entry> = self.get(name).collect();
         let is_module = self.modules().contains(&name);
         if found.is_empty() && !is_module {
-            found = self.entries.iter().filter(|entry| entry.short() == name).collect();
+            found = self
+                .entries
+                .iter()
+                .filter(|entry| entry.short() == name)
+                .collect();
         }
         if found.is_empty() && !is_module {
             return Err(self.unknown(name));
@@ -154,17 +168,31 @@ impl Reference {
         for entry in &found {
             write_entry(entry, &mut text, &mut markdown);
         }
-        let lists_members = is_module || found.iter().any(|entry| matches!(entry.kind, EntryKind::Type | EntryKind::Module));
+        let lists_members = is_module
+            || found
+                .iter()
+                .any(|entry| matches!(entry.kind, EntryKind::Type | EntryKind::Module));
         if lists_members {
             self.write_members(name, found.is_empty(), &mut text, &mut markdown);
         }
-        Ok(Help { name: name.to_string(), text: text.trim_end().to_string(), markdown: markdown.trim_end().to_string() })
+        Ok(Help {
+            name: name.to_string(),
+            text: text.trim_end().to_string(),
+            markdown: markdown.trim_end().to_string(),
+        })
     }
 
     fn unknown(&self, name: &str) -> Diagnostic {
-        let mut diagnostic = Diagnostic::new(Kind::Name, format!("no help on `{name}`: there is nothing of that name"));
+        let mut diagnostic = Diagnostic::new(
+            Kind::Name,
+            format!("no help on `{name}`: there is nothing of that name"),
+        );
         let shorts = self.entries.iter().map(Entry::short);
-        let names = self.entries.iter().map(|entry| entry.name.as_str()).chain(shorts);
+        let names = self
+            .entries
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .chain(shorts);
         if let Some(near) = nearest(name, names) {
             diagnostic.hints.push(format!("did you mean `{near}`?"));
         }
@@ -172,16 +200,30 @@ impl Reference {
     }
 
     /// The table of what belongs to a module or type.
-    fn write_members(&self, owner: &str, with_title: bool, text: &mut String, markdown: &mut String) {
+    fn write_members(
+        &self,
+        owner: &str,
+        with_title: bool,
+        text: &mut String,
+        markdown: &mut String,
+    ) {
         if with_title {
             text.push_str(owner);
             text.push_str("\n\n");
             markdown.push_str(&format!("### `{owner}`\n\n"));
         }
         let members: Vec<&Entry> = self.owned_by(owner).collect();
-        let width = members.iter().map(|entry| entry.short().chars().count()).max().unwrap_or(0);
+        let width = members
+            .iter()
+            .map(|entry| entry.short().chars().count())
+            .max()
+            .unwrap_or(0);
         for entry in members {
-            text.push_str(&format!("  {:width$}  {}\n", entry.short(), entry.summary()));
+            text.push_str(&format!(
+                "  {:width$}  {}\n",
+                entry.short(),
+                entry.summary()
+            ));
             markdown.push_str(&format!("- `{}` {}\n", entry.short(), entry.summary()));
         }
     }
@@ -190,7 +232,11 @@ impl Reference {
 /// Adds one entry, with the table of its options.
 fn write_entry(entry: &Entry, text: &mut String, markdown: &mut String) {
     let body = dedent(entry.text);
-    text.push_str(&format!("{}\n\n{}\n", entry.headline(), without_fences(&body)));
+    text.push_str(&format!(
+        "{}\n\n{}\n",
+        entry.headline(),
+        without_fences(&body)
+    ));
     markdown.push_str(&format!("### `{}`\n\n{body}\n", entry.headline()));
     let Some(options) = entry.options else {
         text.push('\n');
@@ -200,14 +246,22 @@ fn write_entry(entry: &Entry, text: &mut String, markdown: &mut String) {
     text.push_str("\nOptions:\n");
     markdown.push_str("\n| option | type and default | |\n|---|---|---|\n");
     let fields = options().fields();
-    let width = fields.iter().map(|field| field.name.chars().count()).max().unwrap_or(0);
+    let width = fields
+        .iter()
+        .map(|field| field.name.chars().count())
+        .max()
+        .unwrap_or(0);
     for field in &fields {
         text.push_str(&format!("  {:width$}  {}\n", field.name, field.detail()));
         for line in field.text.lines() {
             text.push_str(&format!("  {:width$}    {line}\n", ""));
         }
         let one_line = field.text.replace('\n', " ");
-        markdown.push_str(&format!("| `{}` | {} | {one_line} |\n", field.name, field.detail().replace('|', "\\|")));
+        markdown.push_str(&format!(
+            "| `{}` | {} | {one_line} |\n",
+            field.name,
+            field.detail().replace('|', "\\|")
+        ));
     }
     text.push('\n');
     markdown.push('\n');
@@ -216,11 +270,26 @@ fn write_entry(entry: &Entry, text: &mut String, markdown: &mut String) {
 /// Help on a function of the script, from the `///` comments above it.
 pub(crate) fn of_script(name: &str, function: &rhai::ScriptFnMetadata) -> Help {
     let headline = format!("{name}({})", function.params.join(", "));
-    let strip = |line: &str| line.trim_start().trim_start_matches("///").trim_start_matches(' ').to_string();
-    let body = function.comments.iter().flat_map(|comment| comment.lines()).map(strip).collect::<Vec<_>>().join("\n");
+    let strip = |line: &str| {
+        line.trim_start()
+            .trim_start_matches("///")
+            .trim_start_matches(' ')
+            .to_string()
+    };
+    let body = function
+        .comments
+        .iter()
+        .flat_map(|comment| comment.lines())
+        .map(strip)
+        .collect::<Vec<_>>()
+        .join("\n");
     let text = format!("{headline}\n\n{}", without_fences(&body));
     let markdown = format!("### `{headline}`\n\n{body}");
-    Help { name: name.to_string(), text: text.trim_end().to_string(), markdown: markdown.trim_end().to_string() }
+    Help {
+        name: name.to_string(),
+        text: text.trim_end().to_string(),
+        markdown: markdown.trim_end().to_string(),
+    }
 }
 
 /// A text without the indentation that it has in the source.
@@ -228,13 +297,23 @@ pub(crate) fn dedent(text: &str) -> String {
     let text = text.trim_matches('\n').trim_end();
     let indent = |line: &str| line.len() - line.trim_start().len();
     let first = text.lines().next().map_or(0, indent);
-    let rest = text.lines().skip(1).filter(|line| !line.trim().is_empty()).map(indent).min().unwrap_or(0);
+    let rest = text
+        .lines()
+        .skip(1)
+        .filter(|line| !line.trim().is_empty())
+        .map(indent)
+        .min()
+        .unwrap_or(0);
     let mut out = String::new();
     for (i, line) in text.lines().enumerate() {
         if i > 0 {
             out.push('\n');
         }
-        out.push_str(line.get(if i == 0 { first } else { rest }..).unwrap_or("").trim_end());
+        out.push_str(
+            line.get(if i == 0 { first } else { rest }..)
+                .unwrap_or("")
+                .trim_end(),
+        );
     }
     out
 }
@@ -260,12 +339,28 @@ mod tests {
     use super::*;
 
     fn reference() -> Reference {
-        let entry = |name: &str, kind, signature, text| Entry { name: name.into(), kind, signature, text, options: None };
+        let entry = |name: &str, kind, signature, text| Entry {
+            name: name.into(),
+            kind,
+            signature,
+            text,
+            options: None,
+        };
         Reference::new(
             vec![
                 entry("flow", EntryKind::Module, "", "Flows and interpolants."),
-                entry("flow::rectified", EntryKind::Function, "(options: map) -> Flow", "A rectified flow.\n\n            ```rhai\n            let m = 1;\n            ```"),
-                entry("Tensor.sum", EntryKind::Method, "(axis?: int) -> Tensor", "The sum."),
+                entry(
+                    "flow::rectified",
+                    EntryKind::Function,
+                    "(options: map) -> Flow",
+                    "A rectified flow.\n\n            ```rhai\n            let m = 1;\n            ```",
+                ),
+                entry(
+                    "Tensor.sum",
+                    EntryKind::Method,
+                    "(axis?: int) -> Tensor",
+                    "The sum.",
+                ),
             ],
             Types::default(),
         )
@@ -275,10 +370,29 @@ mod tests {
     fn help_is_found_by_full_and_last_name() {
         let reference = reference();
         let help = reference.help("flow::rectified").unwrap();
-        assert_eq!(help.text, "flow::rectified(options: map) -> Flow\n\nA rectified flow.\n\n    let m = 1;");
-        assert!(help.markdown.contains("```rhai\nlet m = 1;\n```"), "{}", help.markdown);
-        assert!(reference.help("sum").unwrap().text.starts_with("Tensor.sum(axis?: int)"));
-        assert!(reference.help("flow").unwrap().text.contains("rectified  A rectified flow."));
+        assert_eq!(
+            help.text,
+            "flow::rectified(options: map) -> Flow\n\nA rectified flow.\n\n    let m = 1;"
+        );
+        assert!(
+            help.markdown.contains("```rhai\nlet m = 1;\n```"),
+            "{}",
+            help.markdown
+        );
+        assert!(
+            reference
+                .help("sum")
+                .unwrap()
+                .text
+                .starts_with("Tensor.sum(axis?: int)")
+        );
+        assert!(
+            reference
+                .help("flow")
+                .unwrap()
+                .text
+                .contains("rectified  A rectified flow.")
+        );
         let unknown = reference.help("flow::rectifed").unwrap_err();
         assert_eq!(unknown.hints, ["did you mean `flow::rectified`?"]);
     }

@@ -48,14 +48,21 @@ impl InputStream for Bytes<'_> {
 /// Takes a text apart into tokens.
 pub(crate) fn lex(text: &str) -> Lexed {
     let mut stream = Bytes { text, at: 0 };
-    let mut state = TokenizeState { include_comments: true, ..Default::default() };
+    let mut state = TokenizeState {
+        include_comments: true,
+        ..Default::default()
+    };
     let mut position = Position::START;
     let mut lexed = Lexed::default();
     // How many braces are open inside each `${...}` of a text in back-ticks.
     let mut interpolations: Vec<usize> = Vec::new();
     let mut inside_text = false;
     loop {
-        let start = if inside_text { stream.at } else { skip_space(text, stream.at) };
+        let start = if inside_text {
+            stream.at
+        } else {
+            skip_space(text, stream.at)
+        };
         let (token, _) = get_next_token(&mut stream, &mut state, &mut position);
         if matches!(token, Token::EOF) || stream.at <= start {
             lexed.open |= state.comment_level > 0 || inside_text;
@@ -85,7 +92,11 @@ pub(crate) fn lex(text: &str) -> Lexed {
             }
             _ => {}
         }
-        lexed.lexemes.push(Lexeme { token, start, end: stream.at });
+        lexed.lexemes.push(Lexeme {
+            token,
+            start,
+            end: stream.at,
+        });
     }
 }
 
@@ -98,7 +109,9 @@ fn skip_space(text: &str, at: usize) -> usize {
 impl Lexed {
     /// The tokens without comments.
     pub fn code(&self) -> impl DoubleEndedIterator<Item = &Lexeme> {
-        self.lexemes.iter().filter(|lexeme| !matches!(lexeme.token, Token::Comment(_)))
+        self.lexemes
+            .iter()
+            .filter(|lexeme| !matches!(lexeme.token, Token::Comment(_)))
     }
 
     /// The token that covers a byte.
@@ -110,7 +123,9 @@ impl Lexed {
 
     /// Whether the last token is a `;`, so that a cell shows nothing.
     pub fn ends_with_semicolon(&self) -> bool {
-        self.code().next_back().is_some_and(|lexeme| matches!(lexeme.token, Token::SemiColon))
+        self.code()
+            .next_back()
+            .is_some_and(|lexeme| matches!(lexeme.token, Token::SemiColon))
     }
 }
 
@@ -119,14 +134,29 @@ mod tests {
     use super::*;
 
     fn pieces(code: &str) -> Vec<&str> {
-        lex(code).lexemes.iter().map(|l| &code[l.start..l.end]).collect()
+        lex(code)
+            .lexemes
+            .iter()
+            .map(|l| &code[l.start..l.end])
+            .collect()
     }
 
     #[test]
     fn tokens_cover_the_code_exactly() {
         assert_eq!(
             pieces("let x = 1.5e3; // größe\nx.t()"),
-            ["let", "x", "=", "1.5e3", ";", "// größe\n", "x", ".", "t", "()"]
+            [
+                "let",
+                "x",
+                "=",
+                "1.5e3",
+                ";",
+                "// größe\n",
+                "x",
+                ".",
+                "t",
+                "()"
+            ]
         );
         assert_eq!(pieces("\"ä\" + 'ü'"), ["\"ä\"", "+", "'ü'"]);
         assert_eq!(pieces("a @ b"), ["a", "@", "b"]);
@@ -134,7 +164,12 @@ mod tests {
 
     #[test]
     fn text_with_interpolation_returns_to_text() {
-        assert_eq!(pieces("`a ${#{x: 1}.x} b` + 1"), ["`a $", "{", "#{", "x", ":", "1", "}", ".", "x", "}", " b`", "+", "1"]);
+        assert_eq!(
+            pieces("`a ${#{x: 1}.x} b` + 1"),
+            [
+                "`a $", "{", "#{", "x", ":", "1", "}", ".", "x", "}", " b`", "+", "1"
+            ]
+        );
         assert!(!lex("`a ${x} b`").open);
     }
 

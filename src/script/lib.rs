@@ -29,4 +29,7 @@ mod value;
 pub use diagnostic::{Diagnostic, Frame, Kind, Place, Severity};
 pub use display::Display;
 pub use frontend::{Event, Frontend, Progress, ProgressState, Record, Recorder};
-pub use session::{Completeness, Completion, Completions, Help, InterruptHandle, Session, SessionOptions, Token, TokenKind, Variable};
+pub use session::{
+    Completeness, Completion, Completions, Help, InterruptHandle, Session, SessionOptions, Token,
+    TokenKind, Variable,
+};

@@ -6,7 +6,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use rhai::{Dynamic, Engine, EvalAltResult, FuncRegistration, Module, NativeCallContext, Position, RhaiFunc, RhaiNativeFunc, Shared, Variant};
+use rhai::{
+    Dynamic, Engine, EvalAltResult, FuncRegistration, Module, NativeCallContext, Position,
+    RhaiFunc, RhaiNativeFunc, Shared, Variant,
+};
 use schemars::JsonSchema;
 
 use crate::{
@@ -38,7 +41,12 @@ pub(crate) struct Binding<'a> {
 impl Library {
     /// A function; `flow::rectified` goes into the module `flow`. The signature is in the users'
     /// words: `(shape: array, options?: map) -> Tensor`.
-    pub fn function(&mut self, path: &'static str, signature: &'static str, text: &'static str) -> Binding<'_> {
+    pub fn function(
+        &mut self,
+        path: &'static str,
+        signature: &'static str,
+        text: &'static str,
+    ) -> Binding<'_> {
         let (module, name) = match path.rsplit_once("::") {
             Some((module, name)) => (Some(module), name),
             None => (None, path),
@@ -47,45 +55,109 @@ impl Library {
             let known = self.modules.entry(module).or_default();
             known.set_var(name, FunctionName(path.to_string()));
         }
-        self.bind(module, name, path.to_string(), EntryKind::Function, signature, text, |name| FuncRegistration::new(name))
+        self.bind(
+            module,
+            name,
+            path.to_string(),
+            EntryKind::Function,
+            signature,
+            text,
+            |name| FuncRegistration::new(name),
+        )
     }
 
     /// A method of a type of ours.
-    pub fn method<T: Object>(&mut self, name: &'static str, signature: &'static str, text: &'static str) -> Binding<'_> {
+    pub fn method<T: Object>(
+        &mut self,
+        name: &'static str,
+        signature: &'static str,
+        text: &'static str,
+    ) -> Binding<'_> {
         let full = format!("{}.{name}", T::NAME);
-        self.bind(None, name, full, EntryKind::Method, signature, text, |name| FuncRegistration::new(name))
+        self.bind(
+            None,
+            name,
+            full,
+            EntryKind::Method,
+            signature,
+            text,
+            |name| FuncRegistration::new(name),
+        )
     }
 
     /// A property of a type of ours that can be read.
-    pub fn property<T: Object>(&mut self, name: &'static str, kind: &'static str, text: &'static str) -> Binding<'_> {
+    pub fn property<T: Object>(
+        &mut self,
+        name: &'static str,
+        kind: &'static str,
+        text: &'static str,
+    ) -> Binding<'_> {
         let full = format!("{}.{name}", T::NAME);
-        self.bind(None, name, full, EntryKind::Property, kind, text, |name| FuncRegistration::new_getter(name))
+        self.bind(None, name, full, EntryKind::Property, kind, text, |name| {
+            FuncRegistration::new_getter(name)
+        })
     }
 
     /// An operator, such as `+`, for some types.
-    pub fn operator(&mut self, name: &'static str, signature: &'static str, text: &'static str) -> Binding<'_> {
-        self.bind(None, name, name.to_string(), EntryKind::Operator, signature, text, |name| FuncRegistration::new(name))
+    pub fn operator(
+        &mut self,
+        name: &'static str,
+        signature: &'static str,
+        text: &'static str,
+    ) -> Binding<'_> {
+        self.bind(
+            None,
+            name,
+            name.to_string(),
+            EntryKind::Operator,
+            signature,
+            text,
+            |name| FuncRegistration::new(name),
+        )
     }
 
     /// Reading with `x[...]`.
     pub fn index<T: Object>(&mut self, signature: &'static str, text: &'static str) -> Binding<'_> {
         let full = format!("{}[]", T::NAME);
-        self.bind(None, "[]", full, EntryKind::Operator, signature, text, |_| FuncRegistration::new_index_getter())
+        self.bind(
+            None,
+            "[]",
+            full,
+            EntryKind::Operator,
+            signature,
+            text,
+            |_| FuncRegistration::new_index_getter(),
+        )
     }
 
     /// Says what a module is about.
     pub fn module(&mut self, name: &'static str, text: &'static str) {
         self.modules.entry(name).or_default();
-        self.entries.push(Entry { name: name.into(), kind: EntryKind::Module, signature: "", text, options: None });
+        self.entries.push(Entry {
+            name: name.into(),
+            kind: EntryKind::Module,
+            signature: "",
+            text,
+            options: None,
+        });
     }
 
     /// Makes a type of ours known: its name, how it prints, how it is shown.
     pub fn object<T: Object>(&mut self, text: &'static str) {
         self.types.insert::<T>();
         self.global.set_custom_type::<T>(T::NAME);
-        self.entries.push(Entry { name: T::NAME.into(), kind: EntryKind::Type, signature: "", text, options: None });
+        self.entries.push(Entry {
+            name: T::NAME.into(),
+            kind: EntryKind::Type,
+            signature: "",
+            text,
+            options: None,
+        });
         for name in ["to_string", "to_debug"] {
-            FuncRegistration::new(name).with_purity(true).in_global_namespace().set_into_module(&mut self.global, |value: &mut T| value.text());
+            FuncRegistration::new(name)
+                .with_purity(true)
+                .in_global_namespace()
+                .set_into_module(&mut self.global, |value: &mut T| value.text());
         }
     }
 
@@ -99,14 +171,23 @@ impl Library {
     }
 
     /// Lets scripts loop over a type by taking it apart.
-    pub fn rows_of<T: Variant + Clone>(&mut self, rows: fn(T) -> Box<dyn Iterator<Item = Dynamic>>) {
-        self.global.set_iter(std::any::TypeId::of::<T>(), move |value| match value.try_cast::<T>() {
-            Some(value) => rows(value),
-            None => Box::new(std::iter::empty()),
-        });
+    pub fn rows_of<T: Variant + Clone>(
+        &mut self,
+        rows: fn(T) -> Box<dyn Iterator<Item = Dynamic>>,
+    ) {
+        self.global
+            .set_iter(std::any::TypeId::of::<T>(), move |value| {
+                match value.try_cast::<T>() {
+                    Some(value) => rows(value),
+                    None => Box::new(std::iter::empty()),
+                }
+            });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "private; the public functions above name them")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "private; the public functions above name them"
+    )]
     fn bind(
         &mut self,
         module: Option<&'static str>,
@@ -117,9 +198,21 @@ impl Library {
         text: &'static str,
         registration: fn(&str) -> FuncRegistration,
     ) -> Binding<'_> {
-        self.entries.push(Entry { name: full, kind, signature, text, options: None });
+        self.entries.push(Entry {
+            name: full,
+            kind,
+            signature,
+            text,
+            options: None,
+        });
         let entry = self.entries.len() - 1;
-        Binding { library: self, module, registration, name, entry }
+        Binding {
+            library: self,
+            module,
+            registration,
+            name,
+            entry,
+        }
     }
 
     /// Puts everything into an engine; gives the documentation and the types.
@@ -143,7 +236,10 @@ impl Binding<'_> {
     }
 
     /// An overload.
-    pub fn call<A: 'static, const N: usize, const X: bool, R, const F: bool, FUNC>(self, function: FUNC) -> Self
+    pub fn call<A: 'static, const N: usize, const X: bool, R, const F: bool, FUNC>(
+        self,
+        function: FUNC,
+    ) -> Self
     where
         R: Variant + Clone,
         FUNC: RhaiNativeFunc<A, N, X, R, F> + Send + Sync + 'static,
@@ -157,7 +253,11 @@ impl Binding<'_> {
                 registration.set_into_module_raw(module, FUNC::param_types(), native);
             }
             None => {
-                registration.in_global_namespace().set_into_module_raw(&mut self.library.global, FUNC::param_types(), native);
+                registration.in_global_namespace().set_into_module_raw(
+                    &mut self.library.global,
+                    FUNC::param_types(),
+                    native,
+                );
             }
         }
         self
@@ -167,25 +267,49 @@ impl Binding<'_> {
 /// Catches panics of a native function and fills in the place of the call.
 fn guarded(function: RhaiFunc) -> RhaiFunc {
     let (inner, method, is_pure, is_volatile) = match function {
-        RhaiFunc::Pure { func, is_pure, is_volatile, .. } => (func, false, is_pure, is_volatile),
-        RhaiFunc::Method { func, is_pure, is_volatile, .. } => (func, true, is_pure, is_volatile),
+        RhaiFunc::Pure {
+            func,
+            is_pure,
+            is_volatile,
+            ..
+        } => (func, false, is_pure, is_volatile),
+        RhaiFunc::Method {
+            func,
+            is_pure,
+            is_volatile,
+            ..
+        } => (func, true, is_pure, is_volatile),
         other => return other,
     };
-    let func = Shared::new(move |call: Option<NativeCallContext>, args: &mut [&mut Dynamic]| {
-        let position = call.as_ref().map_or(Position::NONE, NativeCallContext::call_position);
-        let outcome = catch_unwind(AssertUnwindSafe(|| inner(call, args)));
-        let mut error: Box<EvalAltResult> = match outcome {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => error,
-            Err(payload) => Fault::from(panics::message(&*payload)).into(),
-        };
-        if error.position().is_none() {
-            error.set_position(position);
-        }
-        Err(error)
-    });
+    let func = Shared::new(
+        move |call: Option<NativeCallContext>, args: &mut [&mut Dynamic]| {
+            let position = call
+                .as_ref()
+                .map_or(Position::NONE, NativeCallContext::call_position);
+            let outcome = catch_unwind(AssertUnwindSafe(|| inner(call, args)));
+            let mut error: Box<EvalAltResult> = match outcome {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(error)) => error,
+                Err(payload) => Fault::from(panics::message(&*payload)).into(),
+            };
+            if error.position().is_none() {
+                error.set_position(position);
+            }
+            Err(error)
+        },
+    );
     match method {
-        true => RhaiFunc::Method { func, has_context: true, is_pure, is_volatile },
-        false => RhaiFunc::Pure { func, has_context: true, is_pure, is_volatile },
+        true => RhaiFunc::Method {
+            func,
+            has_context: true,
+            is_pure,
+            is_volatile,
+        },
+        false => RhaiFunc::Pure {
+            func,
+            has_context: true,
+            is_pure,
+            is_volatile,
+        },
     }
 }

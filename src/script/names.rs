@@ -29,7 +29,11 @@ fn similarity(a: &str, b: &str) -> f64 {
     // Two letters exchanged are one slip, also in a name of two.
     let edits = strsim::damerau_levenshtein(&a, &b) as f64;
     let longest = a.chars().count().max(b.chars().count()) as f64;
-    let edits = if edits == 1.0 && (2.0..=3.0).contains(&longest) { THRESHOLD } else { 1.0 - edits / longest };
+    let edits = if edits == 1.0 && (2.0..=3.0).contains(&longest) {
+        THRESHOLD
+    } else {
+        1.0 - edits / longest
+    };
     let short = a.chars().count().min(b.chars().count());
     let prefix = short >= 3 && (a.starts_with(&b) || b.starts_with(&a));
     if prefix { edits.max(0.7) } else { edits }
@@ -40,7 +44,11 @@ pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const MOST: usize = 40;
     let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     if names.len() > MOST {
-        return format!("{} and {} more", names[..MOST].join(", "), names.len() - MOST);
+        return format!(
+            "{} and {} more",
+            names[..MOST].join(", "),
+            names.len() - MOST
+        );
     }
     names.join(", ")
 }

@@ -42,10 +42,22 @@ where
 }
 
 /// Takes one entry out of an option map, if it is there and not `()`.
-pub(crate) fn take<T: rhai::Variant + Clone>(map: &mut Map, key: &str, expected: &str) -> Result<Option<T>, Fault> {
-    let Some(value) = map.remove(key).filter(|value| !value.is_unit()) else { return Ok(None) };
+pub(crate) fn take<T: rhai::Variant + Clone>(
+    map: &mut Map,
+    key: &str,
+    expected: &str,
+) -> Result<Option<T>, Fault> {
+    let Some(value) = map.remove(key).filter(|value| !value.is_unit()) else {
+        return Ok(None);
+    };
     let got = word(&value).to_string();
-    let wrong = || Fault::new(Kind::Option, format!("option `{key}`: expected {expected}, got {got}")).at(Spot::Value(vec![key.into()]));
+    let wrong = || {
+        Fault::new(
+            Kind::Option,
+            format!("option `{key}`: expected {expected}, got {got}"),
+        )
+        .at(Spot::Value(vec![key.into()]))
+    };
     value.flatten().try_cast::<T>().map(Some).ok_or_else(wrong)
 }
 
@@ -62,14 +74,22 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// A map against an object's schema.
     fn object(&self, schema: &Value, map: &Map, path: &mut Vec<String>) -> Result<Value, Fault> {
-        let mut names: Vec<&str> = self.schema.properties(schema).map(|(name, _)| name).collect();
+        let mut names: Vec<&str> = self
+            .schema
+            .properties(schema)
+            .map(|(name, _)| name)
+            .collect();
         if path.is_empty() {
             names.extend(self.besides);
         }
         let mut object = serde_json::Map::new();
         for (key, value) in map {
             path.push(key.to_string());
-            match self.schema.properties(schema).find(|(name, _)| *name == key.as_str()) {
+            match self
+                .schema
+                .properties(schema)
+                .find(|(name, _)| *name == key.as_str())
+            {
                 Some((_, schema)) => {
                     object.insert(key.to_string(), self.value(schema, value, path)?);
                 }
@@ -80,16 +100,29 @@ impl Reader<'_> {
         }
         for one in self.schema.alternatives(schema) {
             let required = one.get("required").and_then(Value::as_array);
-            if let Some(missing) = required.into_iter().flatten().filter_map(Value::as_str).find(|name| !object.contains_key(*name)) {
+            if let Some(missing) = required
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .find(|name| !object.contains_key(*name))
+            {
                 let name = dotted(path, Some(missing));
-                return Err(Fault::new(Kind::Option, format!("option `{name}` must be given")).at(spot_of_map(path)));
+                return Err(
+                    Fault::new(Kind::Option, format!("option `{name}` must be given"))
+                        .at(spot_of_map(path)),
+                );
             }
         }
         Ok(Value::Object(object))
     }
 
     /// A value against its schema; of several alternatives the first that fits.
-    fn value(&self, schema: &Value, value: &Dynamic, path: &mut Vec<String>) -> Result<Value, Fault> {
+    fn value(
+        &self,
+        schema: &Value,
+        value: &Dynamic,
+        path: &mut Vec<String>,
+    ) -> Result<Value, Fault> {
         let alternatives = self.schema.alternatives(schema);
         let strings = self.schema.strings(schema);
         if let Some(text) = value.read_lock::<ImmutableString>()
@@ -111,13 +144,29 @@ impl Reader<'_> {
     }
 
     /// A string that must be one of several, unless another alternative takes any string.
-    fn one_of(&self, strings: &[&str], text: &str, alternatives: &[&Value], path: &[String]) -> Result<Value, Fault> {
-        let any = alternatives.iter().any(|one| types_of(one).contains(&"string") && self.schema.strings(one).is_empty());
+    fn one_of(
+        &self,
+        strings: &[&str],
+        text: &str,
+        alternatives: &[&Value],
+        path: &[String],
+    ) -> Result<Value, Fault> {
+        let any = alternatives
+            .iter()
+            .any(|one| types_of(one).contains(&"string") && self.schema.strings(one).is_empty());
         if any || strings.contains(&text) {
             return Ok(Value::String(text.to_string()));
         }
-        let allowed = strings.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ");
-        let fault = Fault::new(Kind::Option, format!("option `{}`: {text:?} is not allowed", dotted(path, None))).at(Spot::Value(path.to_vec()));
+        let allowed = strings
+            .iter()
+            .map(|text| format!("{text:?}"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let fault = Fault::new(
+            Kind::Option,
+            format!("option `{}`: {text:?} is not allowed", dotted(path, None)),
+        )
+        .at(Spot::Value(path.to_vec()));
         let fault = match nearest(text, strings.iter().copied()) {
             Some(near) => fault.hint(format!("did you mean {near:?}?")),
             None => fault,
@@ -126,22 +175,37 @@ impl Reader<'_> {
     }
 
     /// A value against one JSON type: `None` when it is of another type altogether.
-    fn typed(&self, kind: &str, schema: &Value, value: &Dynamic, path: &mut Vec<String>) -> Option<Result<Value, Fault>> {
+    fn typed(
+        &self,
+        kind: &str,
+        schema: &Value,
+        value: &Dynamic,
+        path: &mut Vec<String>,
+    ) -> Option<Result<Value, Fault>> {
         match kind {
             "null" => value.is_unit().then_some(Ok(Value::Null)),
             "boolean" => value.as_bool().ok().map(|flag| Ok(Value::Bool(flag))),
-            "string" => value.read_lock::<ImmutableString>().map(|text| Ok(Value::String(text.to_string()))),
+            "string" => value
+                .read_lock::<ImmutableString>()
+                .map(|text| Ok(Value::String(text.to_string()))),
             "integer" => match value.as_int() {
                 Ok(int) => Some(within(schema, int as f64, path).map(|()| int.into())),
                 Err(_) => {
                     let float = value.as_float().ok()?;
                     let fault = mismatch("int", value, path);
                     let whole = float.fract() == 0.0 && float.abs() < 1e15;
-                    Some(Err(if whole { fault.hint(format!("write {float:.0}: a whole float is not an int")) } else { fault }))
+                    Some(Err(if whole {
+                        fault.hint(format!("write {float:.0}: a whole float is not an int"))
+                    } else {
+                        fault
+                    }))
                 }
             },
             "number" => {
-                let float = value.as_float().ok().or_else(|| value.as_int().ok().map(|int| int as f64))?;
+                let float = value
+                    .as_float()
+                    .ok()
+                    .or_else(|| value.as_int().ok().map(|int| int as f64))?;
                 Some(within(schema, float, path).and_then(|()| finite(float, path)))
             }
             "array" => {
@@ -157,19 +221,42 @@ impl Reader<'_> {
     }
 
     fn items(&self, schema: &Value, items: &Array, path: &mut Vec<String>) -> Result<Value, Fault> {
-        let length = |key: &str| schema.get(key).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-        let (least, most) = (length("minItems").unwrap_or(0), length("maxItems").unwrap_or(usize::MAX));
+        let length = |key: &str| {
+            schema
+                .get(key)
+                .and_then(Value::as_u64)
+                .and_then(|n| usize::try_from(n).ok())
+        };
+        let (least, most) = (
+            length("minItems").unwrap_or(0),
+            length("maxItems").unwrap_or(usize::MAX),
+        );
         if items.len() < least || items.len() > most {
-            let wanted = if least == most { format!("{least}") } else { format!("{least} to {most}") };
-            let message = format!("option `{}`: expected {wanted} items, got {}", dotted(path, None), items.len());
+            let wanted = if least == most {
+                format!("{least}")
+            } else {
+                format!("{least} to {most}")
+            };
+            let message = format!(
+                "option `{}`: expected {wanted} items, got {}",
+                dotted(path, None),
+                items.len()
+            );
             return Err(Fault::new(Kind::Option, message).at(Spot::Value(path.clone())));
         }
         let mut list = Vec::with_capacity(items.len());
         for (i, item) in items.iter().enumerate() {
-            let schema = schema.get("prefixItems").and_then(|prefix| prefix.get(i)).or_else(|| schema.get("items")).filter(|s| s.is_object());
+            let schema = schema
+                .get("prefixItems")
+                .and_then(|prefix| prefix.get(i))
+                .or_else(|| schema.get("items"))
+                .filter(|s| s.is_object());
             let value = match schema {
-                Some(schema) => self.value(schema, item, path).map_err(|fault| in_item(fault, i))?,
-                None => plain(item).ok_or_else(|| mismatch("number, string, array or map", item, path))?,
+                Some(schema) => self
+                    .value(schema, item, path)
+                    .map_err(|fault| in_item(fault, i))?,
+                None => plain(item)
+                    .ok_or_else(|| mismatch("number, string, array or map", item, path))?,
             };
             list.push(value);
         }
@@ -184,7 +271,11 @@ fn plain(value: &Dynamic) -> Option<Value> {
 
 fn unknown(path: &[String], names: &[&str]) -> Fault {
     let key = path.last().map_or("", String::as_str);
-    let fault = Fault::new(Kind::Option, format!("unknown option `{}`", dotted(path, None))).at(Spot::Key(path.to_vec()));
+    let fault = Fault::new(
+        Kind::Option,
+        format!("unknown option `{}`", dotted(path, None)),
+    )
+    .at(Spot::Key(path.to_vec()));
     let fault = fault.nearest(key, names.iter().copied());
     match names.is_empty() {
         true => fault.hint("there are no options here"),
@@ -198,7 +289,10 @@ fn mismatch(expected: &str, value: &Dynamic, path: &[String]) -> Fault {
         kind @ "string" => format!("{kind} {:?}", value.to_string()),
         kind => kind.to_string(),
     };
-    let message = format!("option `{}`: expected {expected}, got {got}", dotted(path, None));
+    let message = format!(
+        "option `{}`: expected {expected}, got {got}",
+        dotted(path, None)
+    );
     Fault::new(Kind::Option, message).at(Spot::Value(path.to_vec()))
 }
 
@@ -212,15 +306,34 @@ fn in_item(mut fault: Fault, index: usize) -> Fault {
 fn within(schema: &Value, number: f64, path: &[String]) -> Result<(), Fault> {
     let bound = |key: &str| schema.get(key).and_then(Value::as_f64);
     let checks = [
-        ("minimum", ">=", bound("minimum").is_none_or(|least| number >= least)),
-        ("maximum", "<=", bound("maximum").is_none_or(|most| number <= most)),
-        ("exclusiveMinimum", ">", bound("exclusiveMinimum").is_none_or(|least| number > least)),
-        ("exclusiveMaximum", "<", bound("exclusiveMaximum").is_none_or(|most| number < most)),
+        (
+            "minimum",
+            ">=",
+            bound("minimum").is_none_or(|least| number >= least),
+        ),
+        (
+            "maximum",
+            "<=",
+            bound("maximum").is_none_or(|most| number <= most),
+        ),
+        (
+            "exclusiveMinimum",
+            ">",
+            bound("exclusiveMinimum").is_none_or(|least| number > least),
+        ),
+        (
+            "exclusiveMaximum",
+            "<",
+            bound("exclusiveMaximum").is_none_or(|most| number < most),
+        ),
     ];
     match checks.into_iter().find(|(.., holds)| !holds) {
         Some((key, sign, _)) => {
             let limit = bound(key).unwrap_or_default();
-            let message = format!("option `{}`: must be {sign} {limit}, got {number}", dotted(path, None));
+            let message = format!(
+                "option `{}`: must be {sign} {limit}, got {number}",
+                dotted(path, None)
+            );
             Err(Fault::new(Kind::Option, message).at(Spot::Value(path.to_vec())))
         }
         None => Ok(()),
@@ -230,7 +343,14 @@ fn within(schema: &Value, number: f64, path: &[String]) -> Result<(), Fault> {
 fn finite(number: f64, path: &[String]) -> Result<Value, Fault> {
     let value = serde_json::Number::from_f64(number).map(Value::Number);
     value.ok_or_else(|| {
-        Fault::new(Kind::Option, format!("option `{}`: must be finite, got {number}", dotted(path, None))).at(Spot::Value(path.to_vec()))
+        Fault::new(
+            Kind::Option,
+            format!(
+                "option `{}`: must be finite, got {number}",
+                dotted(path, None)
+            ),
+        )
+        .at(Spot::Value(path.to_vec()))
     })
 }
 
@@ -243,7 +363,11 @@ fn dotted(path: &[String], last: Option<&str>) -> String {
 
 /// Where a missing key would have to stand.
 fn spot_of_map(path: &[String]) -> Spot {
-    if path.is_empty() { Spot::Call } else { Spot::Key(path.to_vec()) }
+    if path.is_empty() {
+        Spot::Call
+    } else {
+        Spot::Key(path.to_vec())
+    }
 }
 
 #[cfg(test)]
@@ -322,8 +446,14 @@ mod tests {
     fn reads_what_fits() {
         assert_eq!(parse("#{}").unwrap(), Options::default());
         let options = parse(r#"#{ dim: 3, rate: 1, timestep: "u-shaped", clip: 2, hidden: [8, 9], optimizer: #{ lr: 1 } }"#).unwrap();
-        assert_eq!((options.dim, options.rate, options.clip, options.hidden), (3, 1.0, Some(2.0), vec![8, 9]));
-        assert_eq!((options.timestep, options.optimizer.lr), (Timestep::UShaped, 1.0));
+        assert_eq!(
+            (options.dim, options.rate, options.clip, options.hidden),
+            (3, 1.0, Some(2.0), vec![8, 9])
+        );
+        assert_eq!(
+            (options.timestep, options.optimizer.lr),
+            (Timestep::UShaped, 1.0)
+        );
         assert_eq!(parse("#{ clip: () }").unwrap().clip, None);
     }
 
@@ -333,29 +463,68 @@ mod tests {
         assert_eq!(text, "unknown option `hiden`");
         assert_eq!(spot, Spot::Key(keys(&["hiden"])));
         assert_eq!(hints[0], "did you mean `hidden`?");
-        assert!(hints[1].starts_with("allowed: `") && hints[1].contains("`timestep`"), "{hints:?}");
+        assert!(
+            hints[1].starts_with("allowed: `") && hints[1].contains("`timestep`"),
+            "{hints:?}"
+        );
     }
 
     #[test]
     fn a_wrong_value_says_what_was_expected() {
-        assert_eq!(message(r#"#{ dim: "a" }"#).0, "option `dim`: expected int, got string \"a\"");
-        assert_eq!(message("#{ dim: -3 }").0, "option `dim`: must be >= 0, got -3");
+        assert_eq!(
+            message(r#"#{ dim: "a" }"#).0,
+            "option `dim`: expected int, got string \"a\""
+        );
+        assert_eq!(
+            message("#{ dim: -3 }").0,
+            "option `dim`: must be >= 0, got -3"
+        );
         let (text, spot, hints) = message("#{ dim: 2.0 }");
-        assert_eq!((text.as_str(), spot), ("option `dim`: expected int, got float 2.0", Spot::Value(keys(&["dim"]))));
+        assert_eq!(
+            (text.as_str(), spot),
+            (
+                "option `dim`: expected int, got float 2.0",
+                Spot::Value(keys(&["dim"]))
+            )
+        );
         assert_eq!(hints, ["write 2: a whole float is not an int"]);
-        assert_eq!(message("#{ dropout: 1.5 }").0, "option `dropout`: must be <= 1, got 1.5");
-        assert_eq!(message("#{ rate: 1.0/0.0 }").0, "option `rate`: must be finite, got inf");
-        assert_eq!(message("#{ verbose: 1 }").0, "option `verbose`: expected bool, got int 1");
-        assert_eq!(message("#{ hidden: [1, `x`] }").0, "item 1 of option `hidden`: expected int, got string \"x\"");
-        assert_eq!(message("#{ hidden: 5 }").0, "option `hidden`: expected array of int, got int 5");
-        assert_eq!(message("#{ clip: true }").0, "option `clip`: expected float | (), got bool true");
+        assert_eq!(
+            message("#{ dropout: 1.5 }").0,
+            "option `dropout`: must be <= 1, got 1.5"
+        );
+        assert_eq!(
+            message("#{ rate: 1.0/0.0 }").0,
+            "option `rate`: must be finite, got inf"
+        );
+        assert_eq!(
+            message("#{ verbose: 1 }").0,
+            "option `verbose`: expected bool, got int 1"
+        );
+        assert_eq!(
+            message("#{ hidden: [1, `x`] }").0,
+            "item 1 of option `hidden`: expected int, got string \"x\""
+        );
+        assert_eq!(
+            message("#{ hidden: 5 }").0,
+            "option `hidden`: expected array of int, got int 5"
+        );
+        assert_eq!(
+            message("#{ clip: true }").0,
+            "option `clip`: expected float | (), got bool true"
+        );
     }
 
     #[test]
     fn a_wrong_name_of_an_enum_lists_the_allowed() {
         let (text, _, hints) = message(r#"#{ timestep: "u-shapd" }"#);
         assert_eq!(text, "option `timestep`: \"u-shapd\" is not allowed");
-        assert_eq!(hints, ["did you mean \"u-shaped\"?", "allowed: \"u-shaped\", \"uniform\""]);
+        assert_eq!(
+            hints,
+            [
+                "did you mean \"u-shaped\"?",
+                "allowed: \"u-shaped\", \"uniform\""
+            ]
+        );
     }
 
     #[test]
@@ -369,7 +538,11 @@ mod tests {
     #[test]
     fn what_structs_cannot_hold_is_taken_out() {
         let mut map: Map = Engine::new().eval("#{ cost: |x| x, dim: 3 }").unwrap();
-        assert!(take::<rhai::FnPtr>(&mut map, "cost", "closure").unwrap().is_some());
+        assert!(
+            take::<rhai::FnPtr>(&mut map, "cost", "closure")
+                .unwrap()
+                .is_some()
+        );
         assert_eq!(read_besides::<Options>(&map, &["cost"]).unwrap().dim, 3);
         let mut map: Map = Engine::new().eval("#{ cost: 1 }").unwrap();
         let fault = take::<rhai::FnPtr>(&mut map, "cost", "closure").unwrap_err();

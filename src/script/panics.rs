@@ -20,7 +20,11 @@ pub(crate) fn quietly<R>(work: impl FnOnce() -> R) -> R {
         let usual = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let quiet = CAUGHT.with_borrow_mut(|caught| {
-                caught.as_mut().map(|slot| *slot = info.location().map_or(String::new(), |at| format!(" at {}:{}", at.file(), at.line())))
+                caught.as_mut().map(|slot| {
+                    *slot = info.location().map_or(String::new(), |at| {
+                        format!(" at {}:{}", at.file(), at.line())
+                    })
+                })
             });
             if quiet.is_none() {
                 usual(info);
@@ -40,15 +44,22 @@ pub(crate) fn quietly<R>(work: impl FnOnce() -> R) -> R {
 
 /// The message of a caught panic.
 pub(crate) fn message(payload: &(dyn Any + Send)) -> Message {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_string());
-    let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into());
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_string());
+    let text = text
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into());
     let place = CAUGHT.with_borrow(|caught| caught.clone().unwrap_or_default());
     Message(format!("{text}{place}"))
 }
 
 impl From<Message> for Fault {
     fn from(message: Message) -> Self {
-        Fault::new(Kind::Internal, format!("a defect of Rhapsode: {}", message.0))
-            .hint("the session goes on; please report this with the code that led to it")
+        Fault::new(
+            Kind::Internal,
+            format!("a defect of Rhapsode: {}", message.0),
+        )
+        .hint("the session goes on; please report this with the code that led to it")
     }
 }

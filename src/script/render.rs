@@ -23,9 +23,24 @@ struct Paint {
     plain: &'static str,
 }
 
-const COLOUR: Paint = Paint { error: "\x1b[1;31m", gutter: "\x1b[34m", hint: "\x1b[36m", bold: "\x1b[1m", plain: "\x1b[0m" };
-const WARNING: Paint = Paint { error: "\x1b[1;33m", ..COLOUR };
-const NO_COLOUR: Paint = Paint { error: "", gutter: "", hint: "", bold: "", plain: "" };
+const COLOUR: Paint = Paint {
+    error: "\x1b[1;31m",
+    gutter: "\x1b[34m",
+    hint: "\x1b[36m",
+    bold: "\x1b[1m",
+    plain: "\x1b[0m",
+};
+const WARNING: Paint = Paint {
+    error: "\x1b[1;33m",
+    ..COLOUR
+};
+const NO_COLOUR: Paint = Paint {
+    error: "",
+    gutter: "",
+    hint: "",
+    bold: "",
+    plain: "",
+};
 
 impl Diagnostic {
     /// The diagnostic as text, ending with a line break; with ANSI colours if wanted.
@@ -41,7 +56,13 @@ impl Diagnostic {
             (_, kind) => kind.name(),
         };
         let mut out = String::new();
-        push(&mut out, format_args!("{}{header}{}{}: {}{}\n", paint.error, paint.plain, paint.bold, self.message, paint.plain));
+        push(
+            &mut out,
+            format_args!(
+                "{}{header}{}{}: {}{}\n",
+                paint.error, paint.plain, paint.bold, self.message, paint.plain
+            ),
+        );
         let width = self.gutter();
         if let Some(place) = &self.place {
             write_place(&mut out, place, width, paint);
@@ -51,17 +72,32 @@ impl Diagnostic {
         }
         if self.trace.len() > MOST_FRAMES {
             let more = self.trace.len() - MOST_FRAMES;
-            push(&mut out, format_args!("{:width$} {}={} and {more} calls more\n", "", paint.gutter, paint.plain));
+            push(
+                &mut out,
+                format_args!(
+                    "{:width$} {}={} and {more} calls more\n",
+                    "", paint.gutter, paint.plain
+                ),
+            );
         }
         for hint in &self.hints {
-            push(&mut out, format_args!("{:width$} {}={} {}hint:{} {hint}\n", "", paint.gutter, paint.plain, paint.hint, paint.plain));
+            push(
+                &mut out,
+                format_args!(
+                    "{:width$} {}={} {}hint:{} {hint}\n",
+                    "", paint.gutter, paint.plain, paint.hint, paint.plain
+                ),
+            );
         }
         out
     }
 
     /// The columns of the line number, and one before it.
     fn gutter(&self) -> usize {
-        self.place.as_ref().map_or(1, |place| place.line.to_string().len()) + 1
+        self.place
+            .as_ref()
+            .map_or(1, |place| place.line.to_string().len())
+            + 1
     }
 }
 
@@ -71,12 +107,35 @@ fn push(out: &mut String, text: std::fmt::Arguments) {
 }
 
 fn write_place(out: &mut String, place: &Place, width: usize, paint: &Paint) {
-    let Paint { gutter, plain, error, .. } = paint;
+    let Paint {
+        gutter,
+        plain,
+        error,
+        ..
+    } = paint;
     let line = Line::of(place);
-    push(out, format_args!("{:width$}{gutter}-->{plain} {}:{}:{}\n", "", place.source, place.line, place.column));
+    push(
+        out,
+        format_args!(
+            "{:width$}{gutter}-->{plain} {}:{}:{}\n",
+            "", place.source, place.line, place.column
+        ),
+    );
     push(out, format_args!("{:width$} {gutter}|{plain}\n", ""));
-    push(out, format_args!("{gutter}{:>width$} |{plain} {}\n", place.line, line.text));
-    push(out, format_args!("{:width$} {gutter}|{plain} {:before$}{error}{}{plain}\n", "", "", "^".repeat(line.marked), before = line.before));
+    push(
+        out,
+        format_args!("{gutter}{:>width$} |{plain} {}\n", place.line, line.text),
+    );
+    push(
+        out,
+        format_args!(
+            "{:width$} {gutter}|{plain} {:before$}{error}{}{plain}\n",
+            "",
+            "",
+            "^".repeat(line.marked),
+            before = line.before
+        ),
+    );
 }
 
 fn write_frame(out: &mut String, frame: &Frame, width: usize, paint: &Paint) {
@@ -84,14 +143,31 @@ fn write_frame(out: &mut String, frame: &Frame, width: usize, paint: &Paint) {
     match &frame.place {
         Some(place) => {
             let line = place.text.trim();
-            push(out, format_args!("{:width$} {gutter}={plain} in {}, called at {}:{}:{}: {line}\n", "", name(frame), place.source, place.line, place.column));
+            push(
+                out,
+                format_args!(
+                    "{:width$} {gutter}={plain} in {}, called at {}:{}:{}: {line}\n",
+                    "",
+                    name(frame),
+                    place.source,
+                    place.line,
+                    place.column
+                ),
+            );
         }
-        None => push(out, format_args!("{:width$} {gutter}={plain} in {}\n", "", name(frame))),
+        None => push(
+            out,
+            format_args!("{:width$} {gutter}={plain} in {}\n", "", name(frame)),
+        ),
     }
 }
 
 fn name(frame: &Frame) -> String {
-    if frame.function == "closure" { "a closure".into() } else { format!("`{}`", frame.function) }
+    if frame.function == "closure" {
+        "a closure".into()
+    } else {
+        format!("`{}`", frame.function)
+    }
 }
 
 /// A source line as it is drawn.
@@ -107,7 +183,14 @@ impl Line {
     /// Tabs become spaces, control characters are left out, long lines are cut around the caret.
     fn of(place: &Place) -> Self {
         let cells: Vec<(String, usize)> = drawn(&place.text);
-        let columns = |range: std::ops::Range<usize>| cells.iter().take(range.end).skip(range.start).map(|(_, width)| width).sum::<usize>();
+        let columns = |range: std::ops::Range<usize>| {
+            cells
+                .iter()
+                .take(range.end)
+                .skip(range.start)
+                .map(|(_, width)| width)
+                .sum::<usize>()
+        };
         let first = place.column.saturating_sub(1);
         let last = place.end.saturating_sub(1).max(first + 1);
         let (mut before, mut marked) = (columns(0..first), columns(first..last).max(1));
@@ -135,7 +218,11 @@ impl Line {
             text.push_str(cell);
             used += width;
         }
-        Self { text, before, marked: marked.min(WIDEST.saturating_sub(before).max(1)) }
+        Self {
+            text,
+            before,
+            marked: marked.min(WIDEST.saturating_sub(before).max(1)),
+        }
     }
 }
 
@@ -163,8 +250,17 @@ mod tests {
     use super::*;
 
     fn at(text: &str, column: usize, end: usize) -> Diagnostic {
-        let place = Place { source: "cell 3".into(), line: 2, column, end, text: text.into() };
-        Diagnostic { place: Some(place), ..Diagnostic::new(Kind::Option, "unknown option `hiden`") }
+        let place = Place {
+            source: "cell 3".into(),
+            line: 2,
+            column,
+            end,
+            text: text.into(),
+        };
+        Diagnostic {
+            place: Some(place),
+            ..Diagnostic::new(Kind::Option, "unknown option `hiden`")
+        }
     }
 
     fn caret(text: &str, column: usize, end: usize) -> (String, String) {
@@ -176,7 +272,16 @@ mod tests {
     #[test]
     fn the_whole_drawing() {
         let mut diagnostic = at("let m = f(#{ hiden: 1 });", 14, 19);
-        diagnostic.trace.push(Frame { function: "train".into(), place: Some(Place { source: "cell 4".into(), line: 11, column: 1, end: 6, text: "  train();".into() }) });
+        diagnostic.trace.push(Frame {
+            function: "train".into(),
+            place: Some(Place {
+                source: "cell 4".into(),
+                line: 11,
+                column: 1,
+                end: 6,
+                text: "  train();".into(),
+            }),
+        });
         diagnostic.hints.push("did you mean `hidden`?".into());
         let expected = "\
 option error: unknown option `hiden`
@@ -188,15 +293,25 @@ option error: unknown option `hiden`
    = hint: did you mean `hidden`?
 ";
         assert_eq!(diagnostic.render(false), expected);
-        assert!(diagnostic.render(true).starts_with("\x1b[1;31moption error\x1b[0m"));
+        assert!(
+            diagnostic
+                .render(true)
+                .starts_with("\x1b[1;31moption error\x1b[0m")
+        );
     }
 
     #[test]
     fn tabs_wide_and_combining_characters_do_not_shift_the_caret() {
         assert_eq!(caret("\tx = y", 2, 3), ("    x = y".into(), "    ^".into()));
         assert_eq!(caret("a\tx", 3, 4), ("a   x".into(), "    ^".into()));
-        assert_eq!(caret("\"日本\" + x", 8, 9), ("\"日本\" + x".into(), "         ^".into()));
-        assert_eq!(caret("e\u{301} + x", 6, 7), ("e\u{301} + x".into(), "    ^".into()));
+        assert_eq!(
+            caret("\"日本\" + x", 8, 9),
+            ("\"日本\" + x".into(), "         ^".into())
+        );
+        assert_eq!(
+            caret("e\u{301} + x", 6, 7),
+            ("e\u{301} + x".into(), "    ^".into())
+        );
         assert_eq!(caret("日本 + x", 1, 3), ("日本 + x".into(), "^^^^".into()));
     }
 
@@ -210,7 +325,13 @@ option error: unknown option `hiden`
     fn long_lines_are_cut_around_the_caret() {
         let line = format!("{}x{}", "a".repeat(500), "b".repeat(500));
         let (text, marks) = caret(&line, 501, 502);
-        assert!(text.starts_with('…') && text.ends_with('…') && text.chars().count() <= 122, "{text}");
-        assert_eq!(text.chars().position(|c| c == 'x'), marks.chars().position(|c| c == '^'));
+        assert!(
+            text.starts_with('…') && text.ends_with('…') && text.chars().count() <= 122,
+            "{text}"
+        );
+        assert_eq!(
+            text.chars().position(|c| c == 'x'),
+            marks.chars().position(|c| c == '^')
+        );
     }
 }

@@ -52,7 +52,9 @@ impl Schema {
         if let Some(schema) = lock(known).get(&TypeId::of::<T>()) {
             return Arc::clone(schema);
         }
-        let schema = Arc::new(Self { root: schemars::schema_for!(T).to_value() });
+        let schema = Arc::new(Self {
+            root: schemars::schema_for!(T).to_value(),
+        });
         lock(known).insert(TypeId::of::<T>(), Arc::clone(&schema));
         schema
     }
@@ -67,7 +69,9 @@ impl Schema {
         let mut schema = schema;
         // A chain of references is finite; the bound keeps a hand-made loop from hanging.
         for _ in 0..32 {
-            let Some(path) = schema.get("$ref").and_then(Value::as_str) else { break };
+            let Some(path) = schema.get("$ref").and_then(Value::as_str) else {
+                break;
+            };
             match self.root.pointer(path.trim_start_matches('#')) {
                 Some(target) => schema = target,
                 None => break,
@@ -79,16 +83,28 @@ impl Schema {
     /// The alternatives of a schema that allows several; else the schema itself.
     pub fn alternatives<'a>(&'a self, schema: &'a Value) -> Vec<&'a Value> {
         let schema = self.resolve(schema);
-        match schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array) {
+        match schema
+            .get("anyOf")
+            .or_else(|| schema.get("oneOf"))
+            .and_then(Value::as_array)
+        {
             Some(list) => list.iter().flat_map(|one| self.alternatives(one)).collect(),
             None => vec![schema],
         }
     }
 
     /// The properties of an object.
-    pub fn properties<'a>(&'a self, schema: &'a Value) -> impl Iterator<Item = (&'a str, &'a Value)> {
-        let objects = self.alternatives(schema).into_iter().filter_map(|one| one.get("properties")?.as_object());
-        objects.flatten().map(|(name, schema)| (name.as_str(), schema))
+    pub fn properties<'a>(
+        &'a self,
+        schema: &'a Value,
+    ) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        let objects = self
+            .alternatives(schema)
+            .into_iter()
+            .filter_map(|one| one.get("properties")?.as_object());
+        objects
+            .flatten()
+            .map(|(name, schema)| (name.as_str(), schema))
     }
 
     /// The schema under a path of keys.
@@ -105,7 +121,13 @@ impl Schema {
         let mut strings = Vec::new();
         for one in self.alternatives(schema) {
             strings.extend(one.get("const").and_then(Value::as_str));
-            strings.extend(one.get("enum").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str));
+            strings.extend(
+                one.get("enum")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str),
+            );
         }
         strings
     }
@@ -135,8 +157,15 @@ impl Schema {
     }
 
     fn text_of(&self, schema: &Value) -> String {
-        let text = |schema: &Value| schema.get("description").and_then(Value::as_str).map(str::to_string);
-        text(schema).or_else(|| text(self.resolve(schema))).unwrap_or_default()
+        let text = |schema: &Value| {
+            schema
+                .get("description")
+                .and_then(Value::as_str)
+                .map(str::to_string)
+        };
+        text(schema)
+            .or_else(|| text(self.resolve(schema)))
+            .unwrap_or_default()
     }
 
     /// A type in words.
@@ -188,9 +217,15 @@ pub(crate) fn types_of(schema: &Value) -> Vec<&str> {
 pub(crate) fn literal(value: &Value) -> String {
     match value {
         Value::Null => "()".to_string(),
-        Value::Array(items) => format!("[{}]", items.iter().map(literal).collect::<Vec<_>>().join(", ")),
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(literal).collect::<Vec<_>>().join(", ")
+        ),
         Value::Object(map) => {
-            let pairs: Vec<String> = map.iter().map(|(key, value)| format!("{key}: {}", literal(value))).collect();
+            let pairs: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key}: {}", literal(value)))
+                .collect();
             format!("#{{ {} }}", pairs.join(", "))
         }
         other => other.to_string(),

@@ -164,16 +164,32 @@ impl Session {
 
     /// A session in which something else is bound: for tests.
     pub(crate) fn with(options: SessionOptions, bind: fn(&mut Library)) -> Self {
-        let device = if options.device.is_empty() { "cpu".to_string() } else { options.device };
-        let settings = Settings { seed: options.seed, device, dtype: "f32".into() };
+        let device = if options.device.is_empty() {
+            "cpu".to_string()
+        } else {
+            options.device
+        };
+        let settings = Settings {
+            seed: options.seed,
+            device,
+            dtype: "f32".into(),
+        };
         let folder = options.folder.unwrap_or_default();
         let context = Arc::new(Context::new(settings, options.args, folder));
         let machine = Some(Box::new(Machine::new(Arc::clone(&context), bind)));
-        Self { machine, context, cells: 0 }
+        Self {
+            machine,
+            context,
+            cells: 0,
+        }
     }
 
     /// Runs one cell. Its last expression, when not closed by `;`, is its output.
-    pub fn execute(&mut self, code: &str, io: &mut dyn Frontend) -> Result<Option<Display>, Diagnostic> {
+    pub fn execute(
+        &mut self,
+        code: &str,
+        io: &mut dyn Frontend,
+    ) -> Result<Option<Display>, Diagnostic> {
         if code.trim().is_empty() {
             return Ok(None);
         }
@@ -183,16 +199,34 @@ impl Session {
     }
 
     /// Like `execute` for a whole file: errors name `path`, and it is run as one cell.
-    pub fn execute_file(&mut self, path: &Path, io: &mut dyn Frontend) -> Result<Option<Display>, Diagnostic> {
+    pub fn execute_file(
+        &mut self,
+        path: &Path,
+        io: &mut dyn Frontend,
+    ) -> Result<Option<Display>, Diagnostic> {
         let name = path.display().to_string();
-        let cannot = |error: std::io::Error| Diagnostic::new(Kind::Io, format!("cannot read `{name}`: {}", crate::bind::io_words(&error)));
+        let cannot = |error: std::io::Error| {
+            Diagnostic::new(
+                Kind::Io,
+                format!("cannot read `{name}`: {}", crate::bind::io_words(&error)),
+            )
+        };
         let bytes = std::fs::read(path).map_err(cannot)?;
-        let code = String::from_utf8(bytes).map_err(|_| Diagnostic::new(Kind::Io, format!("`{name}` is not a text file in UTF-8")))?;
+        let code = String::from_utf8(bytes).map_err(|_| {
+            Diagnostic::new(Kind::Io, format!("`{name}` is not a text file in UTF-8"))
+        })?;
         self.run(&name, code.trim_start_matches('\u{feff}'), io)
     }
 
-    fn run(&mut self, source: &str, code: &str, io: &mut dyn Frontend) -> Result<Option<Display>, Diagnostic> {
-        let Some(machine) = self.machine.as_mut() else { return Ok(None) };
+    fn run(
+        &mut self,
+        source: &str,
+        code: &str,
+        io: &mut dyn Frontend,
+    ) -> Result<Option<Display>, Diagnostic> {
+        let Some(machine) = self.machine.as_mut() else {
+            return Ok(None);
+        };
         let context = Arc::clone(&self.context);
         let (port, events) = sync_channel(EVENTS);
         context.begin(port);
@@ -200,28 +234,44 @@ impl Session {
         let work = || {
             let _end = EndOfCell(&context);
             let flag = Arc::clone(context.interrupt_flag());
-            rhapsode_tensor::interrupt::with_flag(flag, || guarded(&mut lock(&machine), source, code))
+            rhapsode_tensor::interrupt::with_flag(flag, || {
+                guarded(&mut lock(&machine), source, code)
+            })
         };
         thread::scope(|scope| match spawn(scope, &work) {
             Ok(handle) => {
                 deliver(&events, io);
-                handle.join().unwrap_or_else(|payload| Err(internal(&*payload)))
+                handle
+                    .join()
+                    .unwrap_or_else(|payload| Err(internal(&*payload)))
             }
             Err(error) => {
                 context.end();
-                Err(Diagnostic::new(Kind::Limit, format!("the system gives no thread for the cell: {error}")))
+                Err(Diagnostic::new(
+                    Kind::Limit,
+                    format!("the system gives no thread for the cell: {error}"),
+                ))
             }
         })
     }
 
     /// Whether the code can be run as it stands.
     pub fn is_complete(&self, code: &str) -> Completeness {
-        self.machine.as_ref().and_then(|machine| on_large_stack(|| crate::complete::completeness(&machine.engine, code))).unwrap_or(Completeness::Invalid)
+        self.machine
+            .as_ref()
+            .and_then(|machine| {
+                on_large_stack(|| crate::complete::completeness(&machine.engine, code))
+            })
+            .unwrap_or(Completeness::Invalid)
     }
 
     /// Ways to go on typing at the cursor (in code points).
     pub fn complete(&self, code: &str, cursor: usize) -> Completions {
-        self.machine.as_ref().map_or_else(Completions::default, |machine| crate::complete::complete(machine, code, cursor))
+        self.machine
+            .as_ref()
+            .map_or_else(Completions::default, |machine| {
+                crate::complete::complete(machine, code, cursor)
+            })
     }
 
     /// Help on the name under the cursor (in code points).
@@ -241,7 +291,12 @@ impl Session {
     /// methods and properties. [`Session::help`] tells about each.
     pub fn topics(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
-        for entry in self.context.reference().iter().flat_map(|reference| reference.entries()) {
+        for entry in self
+            .context
+            .reference()
+            .iter()
+            .flat_map(|reference| reference.entries())
+        {
             if !names.contains(&entry.name) {
                 names.push(entry.name.clone());
             }
@@ -256,7 +311,9 @@ impl Session {
 
     /// Colours for a piece of code that may be unfinished: covers what is not white space, in order.
     pub fn highlight(&self, code: &str) -> Vec<Token> {
-        self.machine.as_ref().map_or_else(Vec::new, |machine| crate::highlight::highlight(machine, code))
+        self.machine.as_ref().map_or_else(Vec::new, |machine| {
+            crate::highlight::highlight(machine, code)
+        })
     }
 
     /// The variables, in order of their making.
@@ -309,7 +366,10 @@ fn guarded(machine: &mut Machine, source: &str, code: &str) -> Result<Option<Dis
 
 fn internal(payload: &(dyn std::any::Any + Send)) -> Diagnostic {
     let fault = Fault::from(panics::message(payload));
-    Diagnostic { hints: fault.hints, ..Diagnostic::new(fault.kind, fault.message) }
+    Diagnostic {
+        hints: fault.hints,
+        ..Diagnostic::new(fault.kind, fault.message)
+    }
 }
 
 /// Hands the events of a cell to the front end until the cell ends; consecutive text in one piece.
@@ -343,7 +403,12 @@ fn spawn<'scope, R: Send + 'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     work: &'scope (impl Fn() -> R + Sync),
 ) -> std::io::Result<thread::ScopedJoinHandle<'scope, R>> {
-    let with = |stack: usize| thread::Builder::new().name("cell".into()).stack_size(stack).spawn_scoped(scope, work);
+    let with = |stack: usize| {
+        thread::Builder::new()
+            .name("cell".into())
+            .stack_size(stack)
+            .spawn_scoped(scope, work)
+    };
     with(STACK).or_else(|_| with(SMALL_STACK))
 }
 

@@ -29,7 +29,10 @@ impl Sources {
     pub fn define(&mut self, function: &str, parameters: usize, source: &str) {
         let known = self.functions.entry(function.to_string()).or_default();
         known.retain(|definition| definition.parameters != parameters);
-        known.push(Definition { parameters, source: source.to_string() });
+        known.push(Definition {
+            parameters,
+            source: source.to_string(),
+        });
     }
 
     /// The source of a function; of several with one name that of the newest.
@@ -72,7 +75,10 @@ pub(crate) fn line_start(text: &str, line: usize) -> usize {
 pub(crate) fn byte_at(text: &str, line: usize, column: usize) -> usize {
     let start = line_start(text, line);
     let rest = text[start..].split('\n').next().unwrap_or("");
-    let within = rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(at, _)| at);
+    let within = rest
+        .char_indices()
+        .nth(column.saturating_sub(1))
+        .map_or(rest.len(), |(at, _)| at);
     start + within
 }
 
@@ -87,10 +93,25 @@ pub(crate) fn line_column(text: &str, byte: usize) -> (usize, usize) {
 /// The place of the bytes `start..end`; what lies behind the end of the first line is cut off.
 pub(crate) fn span_place(source: &str, text: &str, start: usize, end: usize) -> Place {
     let (line, column) = line_column(text, start);
-    let rest = text.get(start..end.max(start)).unwrap_or("").split('\n').next().unwrap_or("");
+    let rest = text
+        .get(start..end.max(start))
+        .unwrap_or("")
+        .split('\n')
+        .next()
+        .unwrap_or("");
     let width = rest.trim_end().chars().count().max(1);
-    let line_text = text[line_start(text, line)..].split('\n').next().unwrap_or("").trim_end_matches('\r');
-    Place { source: source.to_string(), line, column, end: column + width, text: line_text.to_string() }
+    let line_text = text[line_start(text, line)..]
+        .split('\n')
+        .next()
+        .unwrap_or("")
+        .trim_end_matches('\r');
+    Place {
+        source: source.to_string(),
+        line,
+        column,
+        end: column + width,
+        text: line_text.to_string(),
+    }
 }
 
 /// The place of the token that stands at a line and column.
@@ -111,7 +132,10 @@ fn qualified_start(lexed: &crate::lexer::Lexed, index: usize) -> Option<usize> {
     let mut index = index;
     while index >= 2 {
         let (colons, root) = (lexed.lexemes.get(index - 1)?, lexed.lexemes.get(index - 2)?);
-        if !matches!((&colons.token, &root.token), (Token::DoubleColon, Token::Identifier(_))) {
+        if !matches!(
+            (&colons.token, &root.token),
+            (Token::DoubleColon, Token::Identifier(_))
+        ) {
             break;
         }
         start = Some(root.start);
@@ -141,6 +165,9 @@ mod tests {
         let mut sources = Sources::default();
         sources.insert("cell 1", "let x =");
         let place = sources.place("cell 1", Position::new(1, 9)).unwrap();
-        assert_eq!((place.column, place.end, place.text.as_str()), (8, 9, "let x ="));
+        assert_eq!(
+            (place.column, place.end, place.text.as_str()),
+            (8, 9, "let x =")
+        );
     }
 }

@@ -57,7 +57,10 @@ impl Types {
 
     /// What the type of a value is called.
     pub fn name(&self, value: &Dynamic) -> String {
-        self.of(value).map_or_else(|| type_word(value.type_name()).to_string(), |kind| kind.name.to_string())
+        self.of(value).map_or_else(
+            || type_word(value.type_name()).to_string(),
+            |kind| kind.name.to_string(),
+        )
     }
 
     /// A few words on a value.
@@ -68,11 +71,20 @@ impl Types {
         if let Some(array) = value.read_lock::<Array>() {
             return match array.len() {
                 0 => "empty".into(),
-                n => format!("{n} x {}", array.first().map_or(String::new(), |first| self.name(first))),
+                n => format!(
+                    "{n} x {}",
+                    array
+                        .first()
+                        .map_or(String::new(), |first| self.name(first))
+                ),
             };
         }
         if let Some(map) = value.read_lock::<Map>() {
-            return map.keys().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");
+            return map
+                .keys()
+                .map(|key| key.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
         }
         shorten(&self.repr(value), 60)
     }
@@ -84,12 +96,23 @@ impl Types {
         }
         let size = size_of::<Dynamic>() as u64;
         if let Some(array) = value.read_lock::<Array>() {
-            return Some(array.iter().map(|item| size + self.bytes(item).unwrap_or(0)).sum());
+            return Some(
+                array
+                    .iter()
+                    .map(|item| size + self.bytes(item).unwrap_or(0))
+                    .sum(),
+            );
         }
         if let Some(map) = value.read_lock::<Map>() {
-            return Some(map.values().map(|item| size + self.bytes(item).unwrap_or(0)).sum());
+            return Some(
+                map.values()
+                    .map(|item| size + self.bytes(item).unwrap_or(0))
+                    .sum(),
+            );
         }
-        value.read_lock::<rhai::ImmutableString>().map(|text| text.len() as u64)
+        value
+            .read_lock::<rhai::ImmutableString>()
+            .map(|text| text.len() as u64)
     }
 
     /// The rich form of a value; nothing for `()`.
@@ -117,10 +140,26 @@ impl Types {
             out.push('…');
         } else if let Some(array) = value.read_lock::<Array>() {
             let cut = (array.len() > MOST).then(|| format!("… {} in all", array.len()));
-            self.write_list(out, "[", "]", array.iter().take(MOST).map(|item| ("", item)), cut, depth);
+            self.write_list(
+                out,
+                "[",
+                "]",
+                array.iter().take(MOST).map(|item| ("", item)),
+                cut,
+                depth,
+            );
         } else if let Some(map) = value.read_lock::<Map>() {
             let cut = (map.len() > MOST).then(|| format!("… {} in all", map.len()));
-            self.write_list(out, "#{", "}", map.iter().take(MOST).map(|(key, item)| (key.as_str(), item)), cut, depth);
+            self.write_list(
+                out,
+                "#{",
+                "}",
+                map.iter()
+                    .take(MOST)
+                    .map(|(key, item)| (key.as_str(), item)),
+                cut,
+                depth,
+            );
         } else if let Some(function) = value.read_lock::<FnPtr>() {
             out.push_str(&function_name(&function));
         } else if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
@@ -164,7 +203,11 @@ impl Types {
 
 /// What a function value is called: closures have no name of their own.
 fn function_name(function: &FnPtr) -> String {
-    if function.is_anonymous() { "closure".into() } else { format!("fn {}", function.fn_name()) }
+    if function.is_anonymous() {
+        "closure".into()
+    } else {
+        format!("fn {}", function.fn_name())
+    }
 }
 
 /// The users' word for a type of Rhai or Rust.
@@ -172,13 +215,25 @@ pub(crate) fn type_word(name: &str) -> &str {
     match name.trim() {
         "i64" | "INT" => "int",
         "f64" | "FLOAT" => "float",
-        "&str" | "ImmutableString" | "alloc::string::String" | "String" | "&str | ImmutableString | String" => "string",
+        "&str"
+        | "ImmutableString"
+        | "alloc::string::String"
+        | "String"
+        | "&str | ImmutableString | String" => "string",
         "Array" | "alloc::vec::Vec<rhai::types::dynamic::Dynamic>" | "&mut Array" => "array",
         "Map" | "&mut Map" => "map",
         "Fn" | "FnPtr" | "rhai::types::fn_ptr::FnPtr" => "closure",
         "Dynamic" | "&mut Dynamic" | "?" | "rhai::types::dynamic::Dynamic" => "any",
-        "core::ops::range::Range<i64>" | "range" | "Range<i64>" | "ExclusiveRange" | "Range<INT>" => "range",
-        "core::ops::range::RangeInclusive<i64>" | "range=" | "RangeInclusive<i64>" | "InclusiveRange" | "RangeInclusive<INT>" => "range=",
+        "core::ops::range::Range<i64>"
+        | "range"
+        | "Range<i64>"
+        | "ExclusiveRange"
+        | "Range<INT>" => "range",
+        "core::ops::range::RangeInclusive<i64>"
+        | "range="
+        | "RangeInclusive<i64>"
+        | "InclusiveRange"
+        | "RangeInclusive<INT>" => "range=",
         "Blob" | "&mut Blob" => "blob",
         "Instant" => "timestamp",
         other => other.rsplit("::").next().unwrap_or(other),
@@ -205,7 +260,10 @@ mod tests {
         let types = Types::default();
         let engine = rhai::Engine::new();
         let show = |code: &str| types.repr(&engine.eval::<Dynamic>(code).unwrap());
-        assert_eq!(show(r#"[1, 2.5, "a\"b", 'c', true, ()]"#), r#"[1, 2.5, "a\"b", 'c', true, ()]"#);
+        assert_eq!(
+            show(r#"[1, 2.5, "a\"b", 'c', true, ()]"#),
+            r#"[1, 2.5, "a\"b", 'c', true, ()]"#
+        );
         assert_eq!(show("#{b: 1, a: [2.0]}"), "#{a: [2.0], b: 1}");
         assert_eq!(show("|x| x"), "closure");
     }

@@ -85,7 +85,7 @@ impl Stream {
             let b = self.block(i as u64);
             for (value, words) in pair.iter_mut().zip(b.chunks_exact(2)) {
                 let word = u64::from(words[0]) << 32 | u64::from(words[1]);
-                *value = (u128::from(word) * u128::from(n) >> 64) as u64;
+                *value = ((u128::from(word) * u128::from(n)) >> 64) as u64;
             }
         }
     }
@@ -96,7 +96,7 @@ impl Stream {
         let mut words = vec![0u64; n];
         self.below(u64::MAX, &mut words);
         for i in (1..n).rev() {
-            let j = (u128::from(words[i]) * (i as u128 + 1) >> 64) as usize;
+            let j = ((u128::from(words[i]) * (i as u128 + 1)) >> 64) as usize;
             order.swap(i, j);
         }
         order
@@ -209,13 +209,11 @@ crate::simd! {
         while done < out.len() {
             let mut words = [[0u32; SIDE]; 4];
             let base = (first / per_block) as u64;
-            for lane in 0..SIDE {
-                let i = base + lane as u64;
-                let b = philox([i as u32, (i >> 32) as u32, index as u32, (index >> 32) as u32], key);
-                words[0][lane] = b[0];
-                words[1][lane] = b[1];
-                words[2][lane] = b[2];
-                words[3][lane] = b[3];
+            let [w0, w1, w2, w3] = &mut words;
+            let blocks = w0.iter_mut().zip(w1).zip(w2).zip(w3);
+            for (i, (((w0, w1), w2), w3)) in (base..).zip(blocks) {
+                let counter = [i as u32, (i >> 32) as u32, index as u32, (index >> 32) as u32];
+                [*w0, *w1, *w2, *w3] = philox(counter, key);
             }
             let mut values = [T::ZERO; SIDE * 4];
             if wide { wide_values(&words, normal, &mut values) } else { narrow_values(&words, normal, &mut values) }
@@ -232,25 +230,20 @@ crate::simd! {
 #[inline(always)]
 fn narrow_values<T: Float>(words: &[[u32; SIDE]; 4], normal: bool, values: &mut [T; SIDE * 4]) {
     let unit = |w: u32| (w >> 8) as f32 * (1.0 / 16_777_216.0);
-    let mut lanes = [[0f32; SIDE]; 4];
-    for k in 0..4 {
-        for lane in 0..SIDE {
-            lanes[k][lane] = unit(words[k][lane]);
-        }
-    }
+    let mut lanes = words.map(|row| row.map(unit));
     if normal {
-        for k in [0, 2] {
-            for lane in 0..SIDE {
-                let radius = (-2.0 * ln(1.0 - lanes[k][lane])).sqrt();
-                let (sin, cos) = sin_cos(std::f32::consts::TAU * lanes[k + 1][lane]);
-                lanes[k][lane] = radius * cos;
-                lanes[k + 1][lane] = radius * sin;
+        let [a, b, c, d] = &mut lanes;
+        for (first, second) in [(a, b), (c, d)] {
+            for (u, v) in first.iter_mut().zip(second) {
+                let radius = (-2.0 * ln(1.0 - *u)).sqrt();
+                let (sin, cos) = sin_cos(std::f32::consts::TAU * *v);
+                (*u, *v) = (radius * cos, radius * sin);
             }
         }
     }
-    for lane in 0..SIDE {
-        for k in 0..4 {
-            values[4 * lane + k] = T::of(f64::from(lanes[k][lane]));
+    for (k, row) in lanes.iter().enumerate() {
+        for (value, &x) in values[k..].iter_mut().step_by(4).zip(row) {
+            *value = T::of(f64::from(x));
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use rhapsode_script::{
-    Diagnostic, Display, Event, Frontend, Kind, ProgressState, Session, SessionOptions,
+    Diagnostic, Display, Event, Frontend, Kind, ProgressState, Recorder, Session, SessionOptions,
 };
 
 use crate::{args::RunArgs, error::Error, files, screen::Screen, signals};
@@ -29,8 +29,6 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     } else {
         files::read_script(&args.file)?
     };
-    let outputs = Outputs::new(args, &source)?;
-
     let mut session = Session::new(SessionOptions {
         seed: args.seed,
         device: args.device.clone(),
@@ -38,7 +36,12 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         folder: None,
     });
     let last_signal = blocked.watch(session.interrupt_handle());
-    let screen = Screen::new(session.interrupt_handle(), args.quiet);
+    let mut screen = Screen::new(session.interrupt_handle(), args.quiet);
+    if let Some(error) = wrong_device(&mut session, &args.device) {
+        screen.complain(&error);
+        return Ok(ExitCode::FAILURE);
+    }
+    let outputs = Outputs::new(args, &source)?;
     let mut runner = Runner {
         screen,
         outputs,
@@ -51,6 +54,20 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         false => session.execute_file(&args.file, &mut runner),
     };
     runner.finish(result, last_signal)
+}
+
+/// What the language says about a device that is not there, before anything is done on it.
+fn wrong_device(session: &mut Session, device: &str) -> Option<Diagnostic> {
+    if device == "cpu" {
+        return None;
+    }
+    let choose = format!("device({device:?});");
+    let chosen = session.execute(&choose, &mut Recorder::default());
+    // Its place is in a line that the user has not written.
+    chosen.err().map(|error| Diagnostic {
+        place: None,
+        ..error
+    })
 }
 
 /// The whole of standard input as a script.

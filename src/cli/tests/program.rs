@@ -183,6 +183,18 @@ fn settings_reach_the_script() {
 }
 
 #[test]
+fn a_device_that_is_not_there_is_an_error() {
+    let folder = Folder::new("device").script("a.rhai", "print(\"ran\");");
+    let done = folder
+        .run(&["run", "a.rhai", "--device", "gpu", "--out", "out"])
+        .code(1);
+    assert_eq!(done.stdout, "");
+    done.complains(&["\"gpu\" is not a device", "\"cuda\""]);
+    assert_eq!(folder.names("."), ["a.rhai"]);
+    folder.run(&["run", "a.rhai", "--device", "auto"]).code(0);
+}
+
+#[test]
 fn a_folder_that_was_asked_for_has_a_manifest() {
     let folder = Folder::new("manifest").script("a.rhai", "print(arg(\"lr\", 1.0));");
     folder

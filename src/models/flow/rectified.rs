@@ -95,13 +95,22 @@ impl FitOptions {
         positive("steps", self.steps as usize)?;
         positive("batch", self.batch)?;
         if !(0.0..1.0).contains(&self.ema) {
-            return Err(Error::option("ema", format!("must lie in [0, 1), got {}", self.ema)));
+            return Err(Error::option(
+                "ema",
+                format!("must lie in [0, 1), got {}", self.ema),
+            ));
         }
         if !(0.0..=1.0).contains(&self.label_drop) {
-            return Err(Error::option("label_drop", format!("must lie in [0, 1], got {}", self.label_drop)));
+            return Err(Error::option(
+                "label_drop",
+                format!("must lie in [0, 1], got {}", self.label_drop),
+            ));
         }
         if let Some(clip) = self.clip.filter(|c| !(*c > 0.0 && c.is_finite())) {
-            return Err(Error::option("clip", format!("must be a finite number > 0, got {clip}")));
+            return Err(Error::option(
+                "clip",
+                format!("must be a finite number > 0, got {clip}"),
+            ));
         }
         Ok(())
     }
@@ -148,16 +157,32 @@ impl Default for SampleOptions {
 impl SampleOptions {
     fn solve(&self) -> SolveOptions {
         let adaptive = self.solver == Solver::Dopri5 && self.steps.is_none();
-        let steps = if adaptive { None } else { Some(self.steps.unwrap_or(50)) };
-        SolveOptions { solver: self.solver, steps, rtol: self.rtol, atol: self.atol, ..Default::default() }
+        let steps = if adaptive {
+            None
+        } else {
+            Some(self.steps.unwrap_or(50))
+        };
+        SolveOptions {
+            solver: self.solver,
+            steps,
+            rtol: self.rtol,
+            atol: self.atol,
+            ..Default::default()
+        }
     }
 
     fn validate(&self) -> Result<()> {
         if !self.guidance.is_finite() {
-            return Err(Error::option("guidance", format!("must be finite, got {}", self.guidance)));
+            return Err(Error::option(
+                "guidance",
+                format!("must be finite, got {}", self.guidance),
+            ));
         }
         if self.label.is_some() && self.labels.is_some() {
-            return Err(Error::option("label", "give either `label` or `labels`, not both"));
+            return Err(Error::option(
+                "label",
+                "give either `label` or `labels`, not both",
+            ));
         }
         self.solve().validate()
     }
@@ -189,11 +214,19 @@ impl RectifiedFlow {
     }
 
     /// Learns from data `[n, dim]`. The run that comes back has taken all steps, or those before an interrupt.
-    pub fn fit(&self, data: &Tensor, options: &FitOptions, observer: &mut dyn Observer) -> Result<Run> {
+    pub fn fit(
+        &self,
+        data: &Tensor,
+        options: &FitOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Run> {
         options.validate()?;
         let objective = FlowMatching::new(self.clone(), data, options)?;
         let plan = Plan {
-            rule: options.optimizer.clone().unwrap_or_else(|| Arc::new(AdamOptions::default())),
+            rule: options
+                .optimizer
+                .clone()
+                .unwrap_or_else(|| Arc::new(AdamOptions::default())),
             steps: options.steps,
             schedule: options.schedule,
             warmup: options.warmup,
@@ -207,25 +240,48 @@ impl RectifiedFlow {
 
     /// The velocity of the averaged network at `x: [n, dim]`, times `t: [n]` and, for a flow with
     /// classes, class numbers `[n]`; `guidance` as in [`SampleOptions`].
-    pub fn velocity_of(&self, x: &Tensor, t: &Tensor, labels: Option<&[i64]>, guidance: f64) -> Result<Tensor> {
+    pub fn velocity_of(
+        &self,
+        x: &Tensor,
+        t: &Tensor,
+        labels: Option<&[i64]>,
+        guidance: f64,
+    ) -> Result<Tensor> {
         let Some(labels) = labels.filter(|_| guidance != 1.0) else {
             return self.average.forward(x, t, labels);
         };
         // Both velocities in one batch: the second half has no class.
         let none = self.options().classes as i64;
-        let both: Vec<i64> = labels.iter().copied().chain(labels.iter().map(|_| none)).collect();
-        let v = self.average.forward(&Tensor::cat(&[x, x], 0)?, &Tensor::cat(&[t, t], 0)?, Some(&both))?;
+        let both: Vec<i64> = labels
+            .iter()
+            .copied()
+            .chain(labels.iter().map(|_| none))
+            .collect();
+        let v = self.average.forward(
+            &Tensor::cat(&[x, x], 0)?,
+            &Tensor::cat(&[t, t], 0)?,
+            Some(&both),
+        )?;
         let n = labels.len();
         let (with, without) = (v.narrow(0, 0, n)?, v.narrow(0, n, n)?);
-        Ok(Tensor::combine(&[(guidance, &with), (1.0 - guidance, &without)])?)
+        Ok(Tensor::combine(&[
+            (guidance, &with),
+            (1.0 - guidance, &without),
+        ])?)
     }
 
     /// `n` samples, shape `[n, dim]`.
-    pub fn sample(&self, n: usize, options: &SampleOptions, observer: &mut dyn Observer) -> Result<Tensor> {
+    pub fn sample(
+        &self,
+        n: usize,
+        options: &SampleOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
         options.validate()?;
         let labels = self.labels(n, options)?;
         let dtype = self.params().dtype();
-        let noise = Stream::new(options.seed.unwrap_or(0), "noise").randn(&[n, self.options().dim], dtype)?;
+        let noise = Stream::new(options.seed.unwrap_or(0), "noise")
+            .randn(&[n, self.options().dim], dtype)?;
         let solve = options.solve();
         let chunks = n.div_ceil(CHUNK).max(1);
         let total = solve.steps.map(|s| (s * chunks) as u64);
@@ -239,16 +295,30 @@ impl RectifiedFlow {
                 let t = Tensor::full(t, &[len], dtype)?;
                 self.velocity_of(x, &t, labels, options.guidance)
             };
-            let mut watch = |step: &Step| {
+            let mut watch = |_: &Step| {
                 done += 1;
-                observer.step(&Step { label: "sample", step: done, total, metrics: step.metrics })
+                observer.step(&Step {
+                    label: "sample",
+                    step: done,
+                    total,
+                    metrics: &[],
+                })
             };
-            parts.push(ode::solve(&mut field, &x0, &solve, &mut watch)?.last()?.clone());
+            parts.push(
+                ode::solve(&mut field, &x0, &solve, &mut watch)?
+                    .last()?
+                    .clone(),
+            );
         }
         let x = Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?;
         if !x.is_finite()? {
-            let message = "samples are not finite: the flow diverged (train longer, or take more steps)".into();
-            return Err(Error::Value { what: "sample", message });
+            let message =
+                "samples are not finite: the flow diverged (train longer, or take more steps)"
+                    .into();
+            return Err(Error::Value {
+                what: "sample",
+                message,
+            });
         }
         Ok(x)
     }
@@ -267,7 +337,11 @@ impl RectifiedFlow {
     /// As a checkpoint: the weights and their moving average.
     pub fn checkpoint(&self) -> Checkpoint {
         let options = serde_json::to_value(self.options()).unwrap_or_default();
-        let mut checkpoint = Checkpoint { kind: KIND.into(), options, tensors: Vec::new() };
+        let mut checkpoint = Checkpoint {
+            kind: KIND.into(),
+            options,
+            tensors: Vec::new(),
+        };
         checkpoint.add("model.", self.params());
         checkpoint.add("average.", self.average.params());
         checkpoint
@@ -275,13 +349,22 @@ impl RectifiedFlow {
 
     /// From a checkpoint.
     pub fn restore(checkpoint: &Checkpoint) -> Result<Self> {
-        let bad = |message: String| Error::Value { what: "checkpoint", message };
+        let bad = |message: String| Error::Value {
+            what: "checkpoint",
+            message,
+        };
         if checkpoint.kind != KIND {
-            return Err(bad(format!("holds a `{}`, expected a `{KIND}`", checkpoint.kind)));
+            return Err(bad(format!(
+                "holds a `{}`, expected a `{KIND}`",
+                checkpoint.kind
+            )));
         }
-        let options: VelocityOptions =
-            serde_json::from_value(checkpoint.options.clone()).map_err(|e| bad(format!("its options do not fit: {e}")))?;
-        let dtype = checkpoint.tensors.first().map_or(DType::F32, |(_, t)| t.dtype());
+        let options: VelocityOptions = serde_json::from_value(checkpoint.options.clone())
+            .map_err(|e| bad(format!("its options do not fit: {e}")))?;
+        let dtype = checkpoint
+            .tensors
+            .first()
+            .map_or(DType::F32, |(_, t)| t.dtype());
         let flow = Self::new(options, 0, dtype)?;
         checkpoint.fill("model.", flow.params())?;
         checkpoint.fill("average.", flow.average.params())?;
@@ -305,13 +388,22 @@ const CHUNK: usize = 8192;
 
 fn check_labels(key: &str, labels: &[i64], n: usize, classes: usize) -> Result<()> {
     if classes == 0 {
-        return Err(Error::option(key, "this flow has no classes (make it with classes: k)"));
+        return Err(Error::option(
+            key,
+            "this flow has no classes (make it with classes: k)",
+        ));
     }
     if labels.len() != n {
-        return Err(Error::option(key, format!("expected {n} labels, got {}", labels.len())));
+        return Err(Error::option(
+            key,
+            format!("expected {n} labels, got {}", labels.len()),
+        ));
     }
     match labels.iter().find(|l| !(0..classes as i64).contains(l)) {
-        Some(label) => Err(Error::option(key, format!("must lie in 0..{classes}, got {label}"))),
+        Some(label) => Err(Error::option(
+            key,
+            format!("must lie in 0..{classes}, got {label}"),
+        )),
         None => Ok(()),
     }
 }
@@ -334,14 +426,28 @@ impl FlowMatching {
         let fits = matches!(data.dims(), &[n, d] if d == dim && n > 0);
         if !fits {
             let expected = format!("[n, {dim}] with n > 0 (the flow has dim {dim})");
-            return Err(Error::Shape { what: "data", expected, got: data.dims().to_vec() });
+            return Err(Error::Shape {
+                what: "data",
+                expected,
+                got: data.dims().to_vec(),
+            });
         }
         let n = data.dims()[0];
-        let data = data.detach().to_dtype(flow.params().dtype())?.contiguous()?;
+        let data = data
+            .detach()
+            .to_dtype(flow.params().dtype())?
+            .contiguous()?;
         if !data.is_finite()? {
-            return Err(Error::Value { what: "data", message: "holds NaN or infinity".into() });
+            return Err(Error::Value {
+                what: "data",
+                message: "holds NaN or infinity".into(),
+            });
         }
-        let labels = options.labels.as_ref().map(|l| l.to_ints("labels")).transpose()?;
+        let labels = options
+            .labels
+            .as_ref()
+            .map(|l| l.to_ints("labels"))
+            .transpose()?;
         if let Some(labels) = &labels {
             check_labels("labels", labels, n, flow.options().classes)?;
         }
@@ -366,7 +472,10 @@ impl FlowMatching {
         self.drop.at(step).uniform(&mut u);
         let none = self.flow.options().classes as i64;
         let pick = |(&row, &u): (&i64, &f64)| {
-            let label = usize::try_from(row).ok().and_then(|row| labels.get(row)).copied();
+            let label = usize::try_from(row)
+                .ok()
+                .and_then(|row| labels.get(row))
+                .copied();
             label.filter(|_| u >= self.label_drop).unwrap_or(none)
         };
         Some(rows.iter().zip(&u).map(pick).collect())
@@ -396,19 +505,30 @@ impl Objective for FlowMatching {
             _ => interpolate::<f32>(&self.data, &rows, &x0, &t)?,
         };
         let labels = self.batch_labels(&rows, step);
-        Ok(self.flow.net.forward(&xt, &t, labels.as_deref())?.mse(&target)?)
+        Ok(self
+            .flow
+            .net
+            .forward(&xt, &t, labels.as_deref())?
+            .mse(&target)?)
     }
 }
 
 /// `x_t = (1 - t) x0 + t x1` and `x1 - x0` with `x1` the given rows of the data, in one pass.
-fn interpolate<T: Real>(data: &Tensor, rows: &[i64], x0: &Tensor, t: &Tensor) -> Result<(Tensor, Tensor)> {
+fn interpolate<T: Real>(
+    data: &Tensor,
+    rows: &[i64],
+    x0: &Tensor,
+    t: &Tensor,
+) -> Result<(Tensor, Tensor)> {
     let d = x0.dim(1)?;
     let (mut xt, mut target) = (vec![T::ZERO; x0.len()], vec![T::ZERO; x0.len()]);
     data.with_slice::<T, _>("fit", |data| {
         x0.with_slice::<T, _>("fit", |x0| {
             t.with_slice::<T, _>("fit", |t| {
                 let out = xt.chunks_exact_mut(d).zip(target.chunks_exact_mut(d));
-                for (((xt, target), x0), (&row, &t)) in out.zip(x0.chunks_exact(d)).zip(rows.iter().zip(t)) {
+                for (((xt, target), x0), (&row, &t)) in
+                    out.zip(x0.chunks_exact(d)).zip(rows.iter().zip(t))
+                {
                     let x1 = &data[row as usize * d..][..d];
                     for (((xt, v), &a), &b) in xt.iter_mut().zip(target).zip(x0).zip(x1) {
                         *v = b - a;
@@ -419,5 +539,8 @@ fn interpolate<T: Real>(data: &Tensor, rows: &[i64], x0: &Tensor, t: &Tensor) ->
         })
     })???;
     let shape = x0.dims();
-    Ok((Tensor::from_vec(xt, shape)?, Tensor::from_vec(target, shape)?))
+    Ok((
+        Tensor::from_vec(xt, shape)?,
+        Tensor::from_vec(target, shape)?,
+    ))
 }

@@ -47,7 +47,9 @@ impl VelocityOptions {
     /// Refuses impossible sizes.
     pub fn validate(&self) -> Result<()> {
         positive("dim", self.dim)?;
-        self.hidden.iter().try_for_each(|&n| positive("hidden", n))?;
+        self.hidden
+            .iter()
+            .try_for_each(|&n| positive("hidden", n))?;
         if self.classes > 0 {
             positive("class_embedding", self.class_embedding)?;
         }
@@ -55,11 +57,17 @@ impl VelocityOptions {
     }
 
     fn features(&self) -> TimeFeatures {
-        TimeFeatures { frequencies: self.time_frequencies }
+        TimeFeatures {
+            frequencies: self.time_frequencies,
+        }
     }
 
     fn mlp(&self) -> MlpOptions {
-        let label = if self.classes > 0 { self.class_embedding } else { 0 };
+        let label = if self.classes > 0 {
+            self.class_embedding
+        } else {
+            0
+        };
         MlpOptions {
             inputs: self.dim + self.features().size() + label,
             outputs: self.dim,
@@ -84,7 +92,10 @@ impl VelocityNet {
         if options.classes > 0 {
             // One row more than classes: the last stands for "no class".
             let shape = [options.classes + 1, options.class_embedding];
-            values.push(("class.weight".to_string(), init_normal(&shape, 1.0, Stream::new(seed, "class"), dtype)?));
+            values.push((
+                "class.weight".to_string(),
+                init_normal(&shape, 1.0, Stream::new(seed, "class"), dtype)?,
+            ));
         }
         values.extend(Mlp::initial(&options.mlp(), "net.", seed, dtype)?);
         Ok(Self::over(options, Arc::new(Params::new(values)?)))
@@ -119,7 +130,10 @@ impl VelocityNet {
         let time = self.options.features().of(t)?;
         if self.options.classes == 0 {
             if labels.is_some() {
-                return Err(Error::Value { what: "labels", message: "this flow has no classes (make it with classes: k)".into() });
+                return Err(Error::Value {
+                    what: "labels",
+                    message: "this flow has no classes (make it with classes: k)".into(),
+                });
             }
             return self.net.forward(&Tensor::cat(&[x, &time], 1)?);
         }
@@ -134,13 +148,25 @@ impl VelocityNet {
 
     fn check(&self, x: &Tensor, t: &Tensor) -> Result<usize> {
         let &[n, d] = x.dims() else {
-            return Err(Error::Shape { what: "x", expected: format!("[n, {}]", self.options.dim), got: x.dims().to_vec() });
+            return Err(Error::Shape {
+                what: "x",
+                expected: format!("[n, {}]", self.options.dim),
+                got: x.dims().to_vec(),
+            });
         };
         if d != self.options.dim {
-            return Err(Error::Shape { what: "x", expected: format!("[n, {}]", self.options.dim), got: x.dims().to_vec() });
+            return Err(Error::Shape {
+                what: "x",
+                expected: format!("[n, {}]", self.options.dim),
+                got: x.dims().to_vec(),
+            });
         }
         if t.dims() != [n] {
-            return Err(Error::Shape { what: "t", expected: format!("[{n}]"), got: t.dims().to_vec() });
+            return Err(Error::Shape {
+                what: "t",
+                expected: format!("[{n}]"),
+                got: t.dims().to_vec(),
+            });
         }
         Ok(n)
     }

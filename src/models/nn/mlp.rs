@@ -25,7 +25,12 @@ pub struct MlpOptions {
 
 impl Default for MlpOptions {
     fn default() -> Self {
-        Self { inputs: 1, outputs: 1, hidden: vec![128, 128], activation: Activation::default() }
+        Self {
+            inputs: 1,
+            outputs: 1,
+            hidden: vec![128, 128],
+            activation: Activation::default(),
+        }
     }
 }
 
@@ -39,13 +44,21 @@ impl MlpOptions {
 
     /// Sizes from input to output.
     fn sizes(&self) -> Vec<usize> {
-        [self.inputs].into_iter().chain(self.hidden.iter().copied()).chain([self.outputs]).collect()
+        [self.inputs]
+            .into_iter()
+            .chain(self.hidden.iter().copied())
+            .chain([self.outputs])
+            .collect()
     }
 }
 
 /// Refuses 0.
 pub(crate) fn positive(key: &'static str, n: usize) -> Result<()> {
-    if n == 0 { Err(Error::option(key, "must be at least 1, got 0")) } else { Ok(()) }
+    if n == 0 {
+        Err(Error::option(key, "must be at least 1, got 0"))
+    } else {
+        Ok(())
+    }
 }
 
 /// A multilayer perceptron.
@@ -61,12 +74,21 @@ impl Mlp {
     pub fn new(options: MlpOptions, seed: u64, dtype: DType) -> Result<Self> {
         options.validate()?;
         let params = Arc::new(Params::new(Self::initial(&options, "", seed, dtype)?)?);
-        Ok(Self { options, params, first: 0 })
+        Ok(Self {
+            options,
+            params,
+            first: 0,
+        })
     }
 
     /// Initial parameters named `<prefix><layer>.weight` and `.bias`, for networks that have other
     /// parameters in the same buffer too.
-    pub(crate) fn initial(options: &MlpOptions, prefix: &str, seed: u64, dtype: DType) -> Result<Vec<(String, Tensor)>> {
+    pub(crate) fn initial(
+        options: &MlpOptions,
+        prefix: &str,
+        seed: u64,
+        dtype: DType,
+    ) -> Result<Vec<(String, Tensor)>> {
         let mut values = Vec::new();
         for (i, pair) in options.sizes().windows(2).enumerate() {
             let stream = Stream::new(Stream::new(seed, "mlp").at(i as u64).seed(), "init");
@@ -79,13 +101,20 @@ impl Mlp {
 
     /// A network over parameters that lie in a larger buffer, its own from slot `first`.
     pub(crate) fn over(options: MlpOptions, params: Arc<Params>, first: usize) -> Self {
-        Self { options, params, first }
+        Self {
+            options,
+            params,
+            first,
+        }
     }
 
     /// The same network with other values for its parameters.
     #[must_use]
     pub fn with(&self, params: Arc<Params>) -> Self {
-        Self { params, ..self.clone() }
+        Self {
+            params,
+            ..self.clone()
+        }
     }
 
     /// What it was made with.
@@ -102,14 +131,27 @@ impl Mlp {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         if x.dims().last() != Some(&self.options.inputs) {
             let expected = format!("[.., {}]", self.options.inputs);
-            return Err(Error::Shape { what: "mlp input", expected, got: x.dims().to_vec() });
+            return Err(Error::Shape {
+                what: "mlp input",
+                expected,
+                got: x.dims().to_vec(),
+            });
         }
         let layers = self.options.hidden.len() + 1;
         let mut h = x.clone();
         for i in 0..layers {
-            let act = if i + 1 == layers { Activation::Identity } else { self.options.activation };
+            let act = if i + 1 == layers {
+                Activation::Identity
+            } else {
+                self.options.activation
+            };
             let at = self.first + 2 * i;
-            h = linear::linear(&h, self.params.get(at)?, self.params.get(at + 1)?, act.into())?;
+            h = linear::linear(
+                &h,
+                self.params.get(at)?,
+                self.params.get(at + 1)?,
+                act.into(),
+            )?;
         }
         Ok(h)
     }

@@ -29,7 +29,11 @@ impl TimeFeatures {
 /// recurrence of the Chebyshev polynomials: two functions a time instead of two a frequency.
 pub fn time_features(t: &Tensor, frequencies: usize) -> Result<Tensor> {
     if t.rank() != 1 {
-        return Err(Error::Shape { what: "time", expected: "[n]".into(), got: t.dims().to_vec() });
+        return Err(Error::Shape {
+            what: "time",
+            expected: "[n]".into(),
+            got: t.dims().to_vec(),
+        });
     }
     if t.is_tracked() && tape::is_recording() {
         return composed(t, frequencies);

@@ -39,7 +39,13 @@ pub struct Tableau {
 }
 
 /// Every solver. To be in the list is to be tested.
-pub const ALL: &[&Tableau] = &[&euler::EULER, &midpoint::MIDPOINT, &heun::HEUN, &rk4::RK4, &dopri5::DOPRI5];
+pub const ALL: &[&Tableau] = &[
+    &euler::EULER,
+    &midpoint::MIDPOINT,
+    &heun::HEUN,
+    &rk4::RK4,
+    &dopri5::DOPRI5,
+];
 
 /// A solver by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -93,7 +99,15 @@ pub struct SolveOptions {
 
 impl Default for SolveOptions {
     fn default() -> Self {
-        Self { from: 0.0, to: 1.0, solver: Solver::default(), steps: None, rtol: 1e-5, atol: 1e-6, trajectory: false }
+        Self {
+            from: 0.0,
+            to: 1.0,
+            solver: Solver::default(),
+            steps: None,
+            rtol: 1e-5,
+            atol: 1e-6,
+            trajectory: false,
+        }
     }
 }
 
@@ -110,7 +124,10 @@ impl SolveOptions {
         }
         for (key, tolerance) in [("rtol", self.rtol), ("atol", self.atol)] {
             if !(tolerance > 0.0 && tolerance.is_finite()) {
-                return Err(Error::option(key, format!("must be a finite number > 0, got {tolerance}")));
+                return Err(Error::option(
+                    key,
+                    format!("must be a finite number > 0, got {tolerance}"),
+                ));
             }
         }
         Ok(())

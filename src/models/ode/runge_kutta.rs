@@ -29,7 +29,10 @@ pub struct Solution {
 impl Solution {
     /// The state at the end.
     pub fn last(&self) -> Result<&Tensor> {
-        self.x.last().ok_or(Error::Value { what: "ode", message: "the solution is empty".into() })
+        self.x.last().ok_or(Error::Value {
+            what: "ode",
+            message: "the solution is empty".into(),
+        })
     }
 }
 
@@ -39,14 +42,25 @@ pub type Field<'a> = dyn FnMut(&Tensor, f64) -> Result<Tensor> + 'a;
 /// Solves `dx/dt = f(x, t)` from `x0`; backward in time when `to < from`.
 ///
 /// The result of `f` must have the shape of `x`. An interrupt is an error: half a solution is none.
-pub fn solve(f: &mut Field, x0: &Tensor, options: &SolveOptions, observer: &mut dyn Observer) -> Result<Solution> {
+pub fn solve(
+    f: &mut Field,
+    x0: &Tensor,
+    options: &SolveOptions,
+    observer: &mut dyn Observer,
+) -> Result<Solution> {
     options.validate()?;
     let tableau = options.solver.tableau();
     let mut run = Run {
         f,
         tableau,
         observer,
-        solution: Solution { t: vec![options.from], x: vec![x0.clone()], evaluations: 0, accepted: 0, rejected: 0 },
+        solution: Solution {
+            t: vec![options.from],
+            x: vec![x0.clone()],
+            evaluations: 0,
+            accepted: 0,
+            rejected: 0,
+        },
         keep: options.trajectory,
     };
     match (options.steps, tableau.error) {
@@ -71,7 +85,11 @@ impl Run<'_, '_> {
         let slope = (self.f)(x, t)?;
         if slope.dims() != x.dims() {
             let expected = format!("the shape of x, {:?}", x.dims());
-            return Err(Error::Shape { what: "velocity", expected, got: slope.dims().to_vec() });
+            return Err(Error::Shape {
+                what: "velocity",
+                expected,
+                got: slope.dims().to_vec(),
+            });
         }
         Ok(slope)
     }
@@ -98,7 +116,12 @@ impl Run<'_, '_> {
         self.solution.t.push(t);
         self.solution.x.push(x.clone());
         self.solution.accepted += 1;
-        let step = Step { label: "ode", step: self.solution.accepted as u64, total, metrics: &[("t", t)] };
+        let step = Step {
+            label: "ode",
+            step: self.solution.accepted as u64,
+            total,
+            metrics: &[("t", t)],
+        };
         match self.observer.step(&step) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(Error::Interrupted),
@@ -131,15 +154,24 @@ impl Run<'_, '_> {
             let last = control.h.abs() >= remaining.abs() * (1.0 - 1e-12);
             let h = if last { remaining } else { control.h };
             if h.abs() < 1e-12 * span.abs() {
-                let message = format!("the step fell below 1e-12 of the interval at t = {t}: the field is not smooth there, or rtol and atol are too small");
-                return Err(Error::Value { what: "ode", message });
+                let message = format!(
+                    "the step fell below 1e-12 of the interval at t = {t}: the field is not smooth there, or rtol and atol are too small"
+                );
+                return Err(Error::Value {
+                    what: "ode",
+                    message,
+                });
             }
             let k = self.stages(&x, t, h, first.clone())?;
             let next = advance(&x, h, self.tableau.b, &k)?;
             let size = scaled_error(&x, &next, h, error, &k, options)?;
             if control.accepts(size, h) {
                 (x, t) = (next, if last { options.to } else { t + h });
-                first = if self.tableau.first_same_as_last { k.last().cloned() } else { None };
+                first = if self.tableau.first_same_as_last {
+                    k.last().cloned()
+                } else {
+                    None
+                };
                 self.accept(&x, t, None)?;
             } else {
                 self.solution.rejected += 1;
@@ -151,16 +183,31 @@ impl Run<'_, '_> {
 
 /// `x + h sum_i w_i k_i`.
 fn advance(x: &Tensor, h: f64, weights: &[f64], k: &[Tensor]) -> Result<Tensor> {
-    let slopes = weights.iter().zip(k).filter(|(w, _)| **w != 0.0).map(|(w, k)| (h * w, k));
+    let slopes = weights
+        .iter()
+        .zip(k)
+        .filter(|(w, _)| **w != 0.0)
+        .map(|(w, k)| (h * w, k));
     let terms: Vec<(f64, &Tensor)> = [(1.0, x)].into_iter().chain(slopes).collect();
     Ok(Tensor::combine(&terms)?)
 }
 
 /// The root mean square of the error estimate, element by element in units of
 /// `atol + rtol max(|x|, |next|)`: at most 1 is good enough.
-fn scaled_error(x: &Tensor, next: &Tensor, h: f64, error: &[f64], k: &[Tensor], options: &SolveOptions) -> Result<f64> {
+fn scaled_error(
+    x: &Tensor,
+    next: &Tensor,
+    h: f64,
+    error: &[f64],
+    k: &[Tensor],
+    options: &SolveOptions,
+) -> Result<f64> {
     let terms: Vec<(f64, &Tensor)> = error.iter().zip(k).map(|(w, k)| (h * w, k)).collect();
-    let (error, x, next) = (Tensor::combine(&terms)?.to_vec()?, x.to_vec()?, next.to_vec()?);
+    let (error, x, next) = (
+        Tensor::combine(&terms)?.to_vec()?,
+        x.to_vec()?,
+        next.to_vec()?,
+    );
     let total: f64 = error
         .iter()
         .zip(x.iter().zip(&next))
@@ -178,7 +225,11 @@ struct Controller {
 
 impl Controller {
     fn new(order: u32, span: f64) -> Self {
-        Self { order: f64::from(order), h: span / 20.0, previous: 1.0 }
+        Self {
+            order: f64::from(order),
+            h: span / 20.0,
+            previous: 1.0,
+        }
     }
 
     /// Whether a step of this error is kept; sets the size of the next one.
@@ -212,16 +263,36 @@ mod tests {
     /// `x' = x cos t`, `x = e^(sin t)`.
     fn error_with(solver: Solver, steps: Option<usize>, to: f64) -> (f64, Solution) {
         let x0 = Tensor::ones(&[1], DType::F64).unwrap();
-        let options = SolveOptions { to, solver, steps, rtol: 1e-8, atol: 1e-10, ..Default::default() };
+        let options = SolveOptions {
+            to,
+            solver,
+            steps,
+            rtol: 1e-8,
+            atol: 1e-10,
+            ..Default::default()
+        };
         let mut f = |x: &Tensor, t: f64| Ok(x.affine(t.cos(), 0.0)?);
         let solution = solve(&mut f, &x0, &options, &mut Silent).unwrap();
-        ((solution.last().unwrap().item().unwrap() - to.sin().exp()).abs(), solution)
+        (
+            (solution.last().unwrap().item().unwrap() - to.sin().exp()).abs(),
+            solution,
+        )
     }
 
     #[test]
     fn every_solver_has_its_order_forward_and_backward() {
-        let all = [Solver::Euler, Solver::Midpoint, Solver::Heun, Solver::Rk4, Solver::Dopri5];
-        assert!(all.iter().map(|s| s.tableau().name).eq(ALL.iter().map(|t| t.name)));
+        let all = [
+            Solver::Euler,
+            Solver::Midpoint,
+            Solver::Heun,
+            Solver::Rk4,
+            Solver::Dopri5,
+        ];
+        assert!(
+            all.iter()
+                .map(|s| s.tableau().name)
+                .eq(ALL.iter().map(|t| t.name))
+        );
         for solver in all {
             for to in [2.0, -1.5] {
                 // The slope over several sizes: errors of one pair may cancel by luck.
@@ -229,7 +300,10 @@ mod tests {
                 let errors = sizes.map(|n| error_with(solver, Some(n), to).0.ln());
                 let order = -slope(&sizes.map(|n| (n as f64).ln()), &errors);
                 let stated = f64::from(solver.tableau().order);
-                assert!((order - stated).abs() < 0.35, "{solver:?} to {to}: measured {order}");
+                assert!(
+                    (order - stated).abs() < 0.35,
+                    "{solver:?} to {to}: measured {order}"
+                );
             }
         }
     }
@@ -258,7 +332,10 @@ mod tests {
         assert!(error < 1e-7, "{error}");
         assert!(solution.accepted < 60, "{}", solution.accepted);
         // First same as last: six evaluations a step and one at the start.
-        assert_eq!(solution.evaluations, 1 + 6 * (solution.accepted + solution.rejected));
+        assert_eq!(
+            solution.evaluations,
+            1 + 6 * (solution.accepted + solution.rejected)
+        );
     }
 
     #[test]

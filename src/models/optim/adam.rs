@@ -58,7 +58,13 @@ pub struct AdamOptions {
 
 impl Default for AdamOptions {
     fn default() -> Self {
-        Self { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }
+        Self {
+            lr: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+        }
     }
 }
 
@@ -87,7 +93,13 @@ pub struct AdamWOptions {
 
 impl Default for AdamWOptions {
     fn default() -> Self {
-        Self { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 1e-2 }
+        Self {
+            lr: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 1e-2,
+        }
     }
 }
 
@@ -102,20 +114,37 @@ fn validate(lr: f64, beta1: f64, beta2: f64, eps: f64, weight_decay: f64) -> Res
     check_lr(lr)?;
     for (key, beta) in [("beta1", beta1), ("beta2", beta2)] {
         if !(0.0..1.0).contains(&beta) {
-            return Err(Error::option(key, format!("must lie in [0, 1), got {beta}")));
+            return Err(Error::option(
+                key,
+                format!("must lie in [0, 1), got {beta}"),
+            ));
         }
     }
     if !(eps > 0.0 && eps.is_finite()) {
-        return Err(Error::option("eps", format!("must be a finite number > 0, got {eps}")));
+        return Err(Error::option(
+            "eps",
+            format!("must be a finite number > 0, got {eps}"),
+        ));
     }
     if !(weight_decay >= 0.0 && weight_decay.is_finite()) {
-        return Err(Error::option("weight_decay", format!("must be a finite number >= 0, got {weight_decay}")));
+        return Err(Error::option(
+            "weight_decay",
+            format!("must be a finite number >= 0, got {weight_decay}"),
+        ));
     }
     Ok(())
 }
 
 fn run<T: Float>(input: StepInput<T>, mut numbers: AdamStep) {
-    let StepInput { p, g, states, average, lr, scale, step } = input;
+    let StepInput {
+        p,
+        g,
+        states,
+        average,
+        lr,
+        scale,
+        step,
+    } = input;
     let [m, v] = states else { return };
     numbers.lr = lr;
     numbers.scale = scale;
@@ -125,15 +154,51 @@ fn run<T: Float>(input: StepInput<T>, mut numbers: AdamStep) {
 
 impl<T: Float> RuleOn<T> for AdamOptions {
     fn step(&self, input: StepInput<T>) {
-        let Self { lr, beta1, beta2, eps, weight_decay } = *self;
-        run(input, AdamStep { lr, beta1, beta2, eps, decay: 0.0, l2: weight_decay, scale: 1.0, step: 1 });
+        let Self {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+        } = *self;
+        run(
+            input,
+            AdamStep {
+                lr,
+                beta1,
+                beta2,
+                eps,
+                decay: 0.0,
+                l2: weight_decay,
+                scale: 1.0,
+                step: 1,
+            },
+        );
     }
 }
 
 impl<T: Float> RuleOn<T> for AdamWOptions {
     fn step(&self, input: StepInput<T>) {
-        let Self { lr, beta1, beta2, eps, weight_decay } = *self;
-        run(input, AdamStep { lr, beta1, beta2, eps, decay: weight_decay, l2: 0.0, scale: 1.0, step: 1 });
+        let Self {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+        } = *self;
+        run(
+            input,
+            AdamStep {
+                lr,
+                beta1,
+                beta2,
+                eps,
+                decay: weight_decay,
+                l2: 0.0,
+                scale: 1.0,
+                step: 1,
+            },
+        );
     }
 }
 

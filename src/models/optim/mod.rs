@@ -72,8 +72,10 @@ pub fn build<O: serde::de::DeserializeOwned + Rule + 'static>(
     options: serde_json::Value,
     validate: fn(&O) -> Result<()>,
 ) -> Result<Arc<dyn Rule>> {
-    let options: O = serde_json::from_value(options)
-        .map_err(|error| Error::Value { what: "optimizer options", message: error.to_string() })?;
+    let options: O = serde_json::from_value(options).map_err(|error| Error::Value {
+        what: "optimizer options",
+        message: error.to_string(),
+    })?;
     validate(&options)?;
     Ok(Arc::new(options))
 }
@@ -101,24 +103,55 @@ impl Optimizer {
     /// An optimizer over tensors of one float dtype, which it changes in place.
     pub fn new(rule: Arc<dyn Rule>, targets: Vec<Tensor>) -> Result<Self> {
         let Some(first) = targets.first() else {
-            return Err(Error::Value { what: "parameters", message: "expected at least one tensor, got none".into() });
+            return Err(Error::Value {
+                what: "parameters",
+                message: "expected at least one tensor, got none".into(),
+            });
         };
         let dtype = first.dtype();
         if let Some(other) = targets.iter().find(|t| t.dtype() != dtype) {
-            let message = format!("dtypes {} and {} are mixed", dtype.as_str(), other.dtype().as_str());
-            return Err(Error::Value { what: "parameters", message });
+            let message = format!(
+                "dtypes {} and {} are mixed",
+                dtype.as_str(),
+                other.dtype().as_str()
+            );
+            return Err(Error::Value {
+                what: "parameters",
+                message,
+            });
         }
         let names = rule.states().len();
         let states = match dtype {
-            DType::F32 => States::F32(targets.iter().map(|t| vec![vec![0.0; t.len()]; names]).collect()),
-            DType::F64 => States::F64(targets.iter().map(|t| vec![vec![0.0; t.len()]; names]).collect()),
+            DType::F32 => States::F32(
+                targets
+                    .iter()
+                    .map(|t| vec![vec![0.0; t.len()]; names])
+                    .collect(),
+            ),
+            DType::F64 => States::F64(
+                targets
+                    .iter()
+                    .map(|t| vec![vec![0.0; t.len()]; names])
+                    .collect(),
+            ),
             other => {
                 let message = format!("expected f32 or f64, got {}", other.as_str());
-                return Err(Error::Value { what: "parameters", message });
+                return Err(Error::Value {
+                    what: "parameters",
+                    message,
+                });
             }
         };
         let lr = rule.lr();
-        Ok(Self { rule, targets, states, steps: 0, clip: None, factor: 1.0, lr })
+        Ok(Self {
+            rule,
+            targets,
+            states,
+            steps: 0,
+            clip: None,
+            factor: 1.0,
+            lr,
+        })
     }
 
     /// The tensors it changes.
@@ -150,8 +183,15 @@ impl Optimizer {
 
     /// Bytes that the states take.
     pub fn state_bytes(&self) -> usize {
-        let size = if matches!(self.states, States::F32(_)) { 4 } else { 8 };
-        self.targets.iter().map(|t| t.len() * size * self.rule.states().len()).sum()
+        let size = if matches!(self.states, States::F32(_)) {
+            4
+        } else {
+            8
+        };
+        self.targets
+            .iter()
+            .map(|t| t.len() * size * self.rule.states().len())
+            .sum()
     }
 
     /// The Euclidean norm of all gradients together.
@@ -168,18 +208,37 @@ impl Optimizer {
 
     /// One step by gradients, one a target (`None`: this target rests). `average` is brought up to date too.
     /// A gradient with NaN or infinity is an error that changes nothing. Returns the norm before clipping.
-    pub fn step(&mut self, grads: &[Option<Tensor>], average: Option<(&Tensor, f64)>) -> Result<f64> {
+    pub fn step(
+        &mut self,
+        grads: &[Option<Tensor>],
+        average: Option<(&Tensor, f64)>,
+    ) -> Result<f64> {
         let norm = Self::norm(grads)?;
         if !norm.is_finite() {
             let value = if norm.is_nan() { "NaN" } else { "inf" };
             let step = self.steps + 1;
-            return Err(Error::Numeric { step, what: "the gradient", value, op: "unknown".into() });
+            return Err(Error::Numeric {
+                step,
+                what: "the gradient",
+                value,
+                op: "unknown".into(),
+            });
         }
-        let scale = self.clip.map_or(1.0, |clip| if norm > clip { clip / norm } else { 1.0 });
-        let numbers = Numbers { lr: self.lr * self.factor, scale, step: self.steps + 1 };
+        let scale = self
+            .clip
+            .map_or(1.0, |clip| if norm > clip { clip / norm } else { 1.0 });
+        let numbers = Numbers {
+            lr: self.lr * self.factor,
+            scale,
+            step: self.steps + 1,
+        };
         match &mut self.states {
-            States::F32(states) => step_all(&*self.rule, &self.targets, states, grads, average, numbers)?,
-            States::F64(states) => step_all(&*self.rule, &self.targets, states, grads, average, numbers)?,
+            States::F32(states) => {
+                step_all(&*self.rule, &self.targets, states, grads, average, numbers)?
+            }
+            States::F64(states) => {
+                step_all(&*self.rule, &self.targets, states, grads, average, numbers)?
+            }
         }
         self.steps += 1;
         Ok(norm)
@@ -206,13 +265,29 @@ fn step_all<T: Real>(
         grad.with_slice::<T, _>("optimizer", |g| {
             let Some((average, decay)) = average else {
                 return params::update_tensor::<T>(target, |p| {
-                    rule.step(StepInput { p, g, states, average: None, lr, scale, step });
+                    rule.step(StepInput {
+                        p,
+                        g,
+                        states,
+                        average: None,
+                        lr,
+                        scale,
+                        step,
+                    });
                 });
             };
             let mut inner = Ok(());
             params::update_tensor::<T>(target, |p| {
                 inner = params::update_tensor::<T>(average, |e| {
-                    rule.step(StepInput { p, g, states, average: Some((e, decay)), lr, scale, step });
+                    rule.step(StepInput {
+                        p,
+                        g,
+                        states,
+                        average: Some((e, decay)),
+                        lr,
+                        scale,
+                        step,
+                    });
                 });
             })?;
             inner
@@ -226,6 +301,9 @@ pub(crate) fn check_lr(lr: f64) -> Result<()> {
     if lr.is_finite() && lr >= 0.0 {
         Ok(())
     } else {
-        Err(Error::option("lr", format!("must be a finite number >= 0, got {lr}")))
+        Err(Error::option(
+            "lr",
+            format!("must be a finite number >= 0, got {lr}"),
+        ))
     }
 }

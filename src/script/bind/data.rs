@@ -107,7 +107,10 @@ impl Object for Dealer {
 
 impl Dealer {
     fn rows(&self) -> usize {
-        self.tensors.first().and_then(|t| t.dims().first().copied()).unwrap_or(0)
+        self.tensors
+            .first()
+            .and_then(|t| t.dims().first().copied())
+            .unwrap_or(0)
     }
 }
 
@@ -146,7 +149,10 @@ fn toy_names() -> &'static [(String, String)] {
 
 /// Binds them.
 pub(crate) fn bind(library: &mut Library) {
-    library.module("data", "Data sets, and how they are split, scaled and dealt out.");
+    library.module(
+        "data",
+        "Data sets, and how they are split, scaled and dealt out.",
+    );
     for (toy, (path, text)) in TOY.iter().zip(toy_names()) {
         library
             .function(path, "(n: int, options?: map) -> Tensor", text)
@@ -186,7 +192,9 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .call(|call: NativeCallContext, data: Dynamic, parts: Dynamic| split(&call, data, &parts));
-    library.object::<Standardized>("Standardized data: `.x`, `.mean`, `.std`, `.apply(y)`, `.invert(y)`.");
+    library.object::<Standardized>(
+        "Standardized data: `.x`, `.mean`, `.std`, `.apply(y)`, `.invert(y)`.",
+    );
     library
         .function(
             "data::standardize",
@@ -201,20 +209,31 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .call(|x: Tensor| -> Outcome<Standardized> { raise(data::standardize(&x)) });
-    library.property::<Standardized>("x", "Tensor", "The data, standardized.").call(|s: &mut Standardized| s.x.clone());
-    library.property::<Standardized>("mean", "Tensor", "The mean of every column.").call(|s: &mut Standardized| s.mean.clone());
-    library.property::<Standardized>("std", "Tensor", "The standard deviation of every column.").call(|s: &mut Standardized| s.std.clone());
+    library
+        .property::<Standardized>("x", "Tensor", "The data, standardized.")
+        .call(|s: &mut Standardized| s.x.clone());
+    library
+        .property::<Standardized>("mean", "Tensor", "The mean of every column.")
+        .call(|s: &mut Standardized| s.mean.clone());
+    library
+        .property::<Standardized>("std", "Tensor", "The standard deviation of every column.")
+        .call(|s: &mut Standardized| s.std.clone());
     library
         .method::<Standardized>("apply", "(y: Tensor) -> Tensor", "Treats other data alike.")
         .call(|s: &mut Standardized, y: Tensor| -> Outcome<Tensor> { raise(s.apply(&y)) });
     library
-        .method::<Standardized>("invert", "(y: Tensor) -> Tensor", "Back to the units of the data.")
+        .method::<Standardized>(
+            "invert",
+            "(y: Tensor) -> Tensor",
+            "Back to the units of the data.",
+        )
         .call(|s: &mut Standardized, y: Tensor| -> Outcome<Tensor> { raise(s.invert(&y)) });
     batches(library);
 }
 
 fn batches(library: &mut Library) {
-    library.object::<Dealer>("Data dealt out in minibatches: `.at(step)`, or a loop over one epoch.");
+    library
+        .object::<Dealer>("Data dealt out in minibatches: `.at(step)`, or a loop over one epoch.");
     library.iterator::<Dealer>();
     library
         .function(
@@ -234,16 +253,24 @@ fn batches(library: &mut Library) {
         .call(|call: NativeCallContext, data: Dynamic| dealer(&call, data, &Map::new()))
         .call(|call: NativeCallContext, data: Dynamic, map: Map| dealer(&call, data, &map));
     library
-        .method::<Dealer>("at", "(step: int) -> Tensor | array of Tensor", "The batch of a step, counted from 0.")
+        .method::<Dealer>(
+            "at",
+            "(step: int) -> Tensor | array of Tensor",
+            "The batch of a step, counted from 0.",
+        )
         .call(|dealer: &mut Dealer, step: i64| -> Outcome<Dynamic> {
-            let step = u64::try_from(step).map_err(|_| Fault::value(format!("the step must be >= 0, got {step}")).at(Spot::Argument(0)))?;
+            let step = u64::try_from(step).map_err(|_| {
+                Fault::value(format!("the step must be >= 0, got {step}")).at(Spot::Argument(0))
+            })?;
             dealer.at(step)
         });
 }
 
 /// A number of things that must not be negative.
 fn count(n: i64) -> Result<usize, Fault> {
-    usize::try_from(n).map_err(|_| Fault::value(format!("the number of points must be >= 0, got {n}")).at(Spot::Argument(0)))
+    usize::try_from(n).map_err(|_| {
+        Fault::value(format!("the number of points must be >= 0, got {n}")).at(Spot::Argument(0))
+    })
 }
 
 fn sample(call: &NativeCallContext, toy: &Toy, n: i64, map: &Map) -> Outcome<Dynamic> {
@@ -254,18 +281,30 @@ fn sample(call: &NativeCallContext, toy: &Toy, n: i64, map: &Map) -> Outcome<Dyn
         return Ok(Dynamic::from(raise(toy.sample(n, stream, &chosen))?));
     }
     let (x, labels) = raise(toy.labelled(n, stream, &chosen))?;
-    Ok(Dynamic::from_map([("x", x), ("labels", labels)].map(|(k, t)| (k.into(), Dynamic::from(t))).into()))
+    Ok(Dynamic::from_map(
+        [("x", x), ("labels", labels)]
+            .map(|(k, t)| (k.into(), Dynamic::from(t)))
+            .into(),
+    ))
 }
 
 /// One tensor, or an array of them; and whether it was one.
 fn tensors(data: Dynamic) -> Result<(Vec<Tensor>, bool), Fault> {
-    let wrong = |got: &str| Fault::expected("a Tensor or an array of Tensors", type_word(got)).at(Spot::Argument(0));
+    let wrong = |got: &str| {
+        Fault::expected("a Tensor or an array of Tensors", type_word(got)).at(Spot::Argument(0))
+    };
     let data = data.flatten();
     if let Some(tensor) = data.clone().try_cast::<Tensor>() {
         return Ok((vec![tensor], true));
     }
-    let list = data.try_cast_result::<Array>().map_err(|data| wrong(data.type_name()))?;
-    let one = |item: Dynamic| item.flatten().try_cast_result::<Tensor>().map_err(|item| wrong(item.type_name()));
+    let list = data
+        .try_cast_result::<Array>()
+        .map_err(|data| wrong(data.type_name()))?;
+    let one = |item: Dynamic| {
+        item.flatten()
+            .try_cast_result::<Tensor>()
+            .map_err(|item| wrong(item.type_name()))
+    };
     Ok((list.into_iter().map(one).collect::<Result<_, _>>()?, false))
 }
 
@@ -276,14 +315,25 @@ fn split(call: &NativeCallContext, data: Dynamic, parts: &Dynamic) -> Outcome<Ar
         (None, Some(counts)) => {
             let size = |c: &Dynamic| c.as_int().ok().and_then(|c| usize::try_from(c).ok());
             let sizes = counts.iter().map(size).collect::<Option<Vec<_>>>();
-            Parts::Counts(sizes.ok_or_else(|| Fault::new(Kind::Type, "the sizes of the parts must be ints >= 0").at(Spot::Argument(1)))?)
+            Parts::Counts(sizes.ok_or_else(|| {
+                Fault::new(Kind::Type, "the sizes of the parts must be ints >= 0")
+                    .at(Spot::Argument(1))
+            })?)
         }
         (None, None) => {
             let got = type_word(parts.type_name());
-            return Err(Fault::expected("a share such as 0.8 or an array of sizes", got).at(Spot::Argument(1)).into());
+            return Err(
+                Fault::expected("a share such as 0.8 or an array of sizes", got)
+                    .at(Spot::Argument(1))
+                    .into(),
+            );
         }
     };
-    let dealt = raise(data::split(&tensors.iter().collect::<Vec<_>>(), &parts, next_stream(call, "split")?))?;
+    let dealt = raise(data::split(
+        &tensors.iter().collect::<Vec<_>>(),
+        &parts,
+        next_stream(call, "split")?,
+    ))?;
     let part = |mut part: Vec<Tensor>| match (single, part.pop()) {
         (true, Some(only)) => Dynamic::from(only),
         (_, last) => Dynamic::from_array(part.into_iter().chain(last).map(Dynamic::from).collect()),
@@ -297,10 +347,21 @@ fn dealer(call: &NativeCallContext, data: Dynamic, map: &Map) -> Outcome<Dealer>
     let rows = |t: &Tensor| t.dims().first().copied().unwrap_or(0);
     let first = tensors.first().map_or(0, rows);
     if let Some(other) = tensors.iter().find(|t| rows(t) != first) {
-        let message = format!("tensors of {first} and {} rows do not belong together", rows(other));
-        return Err(Fault::new(Kind::Shape, message).at(Spot::Argument(0)).into());
+        let message = format!(
+            "tensors of {first} and {} rows do not belong together",
+            rows(other)
+        );
+        return Err(Fault::new(Kind::Shape, message)
+            .at(Spot::Argument(0))
+            .into());
     }
     let batches = raise(Batches::new(first, batch, next_stream(call, "batches")?))?;
     let end = first.div_ceil(batch.max(1)) as u64;
-    Ok(Dealer { tensors, single, batches: Arc::new(Mutex::new(batches)), next: 0, end })
+    Ok(Dealer {
+        tensors,
+        single,
+        batches: Arc::new(Mutex::new(batches)),
+        next: 0,
+        end,
+    })
 }

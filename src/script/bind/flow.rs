@@ -30,13 +30,28 @@ impl Object for RectifiedFlow {
 
     fn text(&self) -> String {
         let options = self.options();
-        let classes = if options.classes > 0 { format!(", {} classes", options.classes) } else { String::new() };
+        let classes = if options.classes > 0 {
+            format!(", {} classes", options.classes)
+        } else {
+            String::new()
+        };
         let title = format!("RectifiedFlow of dim {}{classes}", options.dim);
-        layers(&title, self.params().slots().iter().map(|s| (s.name.as_str(), s.shape.as_slice())), self.params().len())
+        layers(
+            &title,
+            self.params()
+                .slots()
+                .iter()
+                .map(|s| (s.name.as_str(), s.shape.as_slice())),
+            self.params().len(),
+        )
     }
 
     fn summary(&self) -> String {
-        format!("dim {}, {} parameters", self.options().dim, self.params().len())
+        format!(
+            "dim {}, {} parameters",
+            self.options().dim,
+            self.params().len()
+        )
     }
 
     fn bytes(&self) -> Option<u64> {
@@ -51,7 +66,10 @@ impl Object for RectifiedFlow {
 
 /// Binds them.
 pub(crate) fn bind(library: &mut Library) {
-    library.module("flow", "Flows between distributions: time runs from 0 (noise) to 1 (data).");
+    library.module(
+        "flow",
+        "Flows between distributions: time runs from 0 (noise) to 1 (data).",
+    );
     library.object::<RectifiedFlow>("A rectified flow: `fit`, `sample`, `velocity`.");
     library
         .function(
@@ -129,11 +147,25 @@ pub(crate) fn bind(library: &mut Library) {
 
 fn rectified(call: &NativeCallContext, map: &Map) -> Outcome<RectifiedFlow> {
     let chosen: VelocityOptions = options::read(map)?;
-    raise(RectifiedFlow::new(chosen, next_seed(call)?, session_dtype(call)?))
+    raise(RectifiedFlow::new(
+        chosen,
+        next_seed(call)?,
+        session_dtype(call)?,
+    ))
 }
 
-fn fit(call: &NativeCallContext, flow: &RectifiedFlow, data: &Tensor, labels: Option<Tensor>, mut map: Map) -> Outcome<Training> {
-    let optimizer = options::take::<Choice>(&mut map, "optimizer", "an optimizer such as optim::adam(#{ lr: 1e-3 })")?;
+fn fit(
+    call: &NativeCallContext,
+    flow: &RectifiedFlow,
+    data: &Tensor,
+    labels: Option<Tensor>,
+    mut map: Map,
+) -> Outcome<Training> {
+    let optimizer = options::take::<Choice>(
+        &mut map,
+        "optimizer",
+        "an optimizer such as optim::adam(#{ lr: 1e-3 })",
+    )?;
     let named = options::take::<Tensor>(&mut map, "labels", "a Tensor of class numbers")?;
     let mut chosen: FitOptions = options::read_besides(&map, &["optimizer", "labels"])?;
     chosen.optimizer = optimizer.map(|choice| choice.0);
@@ -141,11 +173,15 @@ fn fit(call: &NativeCallContext, flow: &RectifiedFlow, data: &Tensor, labels: Op
     if chosen.seed.is_none() {
         chosen.seed = Some(next_seed(call)?);
     }
-    Ok(Training::new(enter(call, |observer| flow.fit(data, &chosen, observer))?))
+    Ok(Training::new(enter(call, |observer| {
+        flow.fit(data, &chosen, observer)
+    })?))
 }
 
 fn sample(call: &NativeCallContext, flow: &RectifiedFlow, n: i64, mut map: Map) -> Outcome<Tensor> {
-    let n = usize::try_from(n).map_err(|_| Fault::value(format!("the number of samples must be >= 0, got {n}")).at(Spot::Argument(0)))?;
+    let n = usize::try_from(n).map_err(|_| {
+        Fault::value(format!("the number of samples must be >= 0, got {n}")).at(Spot::Argument(0))
+    })?;
     let labels = options::take::<Tensor>(&mut map, "labels", "a Tensor of class numbers")?;
     let mut chosen: SampleOptions = options::read_besides(&map, &["labels"])?;
     chosen.labels = labels;
@@ -155,15 +191,30 @@ fn sample(call: &NativeCallContext, flow: &RectifiedFlow, n: i64, mut map: Map) 
     enter(call, |observer| flow.sample(n, &chosen, observer))
 }
 
-fn velocity(flow: &RectifiedFlow, x: &Tensor, t: &Dynamic, labels: Option<&Tensor>) -> Outcome<Tensor> {
+fn velocity(
+    flow: &RectifiedFlow,
+    x: &Tensor,
+    t: &Dynamic,
+    labels: Option<&Tensor>,
+) -> Outcome<Tensor> {
     let n = x.dims().first().copied().unwrap_or(0);
     let times = match (number(t), t.clone().try_cast::<Tensor>()) {
         (Some(t), _) if !(0.0..=1.0).contains(&t) => {
-            return Err(Fault::value(format!("the time must lie in [0, 1], got {t}")).at(Spot::Argument(1)).into());
+            return Err(
+                Fault::value(format!("the time must lie in [0, 1], got {t}"))
+                    .at(Spot::Argument(1))
+                    .into(),
+            );
         }
         (Some(t), _) => raise(Tensor::full(t, &[n], x.dtype()))?,
         (None, Some(t)) => t,
-        (None, None) => return Err(Fault::expected("a number or a Tensor of times", t.type_name()).at(Spot::Argument(1)).into()),
+        (None, None) => {
+            return Err(
+                Fault::expected("a number or a Tensor of times", t.type_name())
+                    .at(Spot::Argument(1))
+                    .into(),
+            );
+        }
     };
     let labels = labels.map(|l| raise(l.to_ints("labels"))).transpose()?;
     raise(flow.velocity_of(x, &times, labels.as_deref(), 1.0))

@@ -61,18 +61,35 @@ fn checkpoint_of(value: &Dynamic) -> Option<Checkpoint> {
     }
     if let Some(tensor) = value.read_lock::<Tensor>() {
         let tensors = vec![(TENSOR.to_string(), tensor.detach())];
-        return Some(Checkpoint { kind: TENSOR.into(), options: Value::Null, tensors });
+        return Some(Checkpoint {
+            kind: TENSOR.into(),
+            options: Value::Null,
+            tensors,
+        });
     }
     let map = value.read_lock::<Map>()?;
-    let named = |(key, value): (&_, &Dynamic)| Some((ToString::to_string(key), value.read_lock::<Tensor>()?.detach()));
+    let named = |(key, value): (&_, &Dynamic)| {
+        Some((
+            ToString::to_string(key),
+            value.read_lock::<Tensor>()?.detach(),
+        ))
+    };
     let tensors = map.iter().map(named).collect::<Option<Vec<_>>>()?;
-    Some(Checkpoint { kind: MAP.into(), options: Value::Null, tensors })
+    Some(Checkpoint {
+        kind: MAP.into(),
+        options: Value::Null,
+        tensors,
+    })
 }
 
 fn save(call: &NativeCallContext, value: &Dynamic, path: &str) -> Outcome<()> {
     let Some(checkpoint) = checkpoint_of(value) else {
         let got = type_word(value.type_name());
-        return Err(Fault::expected("a model, a Tensor or a map of Tensors", got).at(Spot::Argument(0)).into());
+        return Err(
+            Fault::expected("a model, a Tensor or a map of Tensors", got)
+                .at(Spot::Argument(0))
+                .into(),
+        );
     };
     raise(checkpoint.save(&context::of_call(call)?.path(path)))
 }
@@ -80,16 +97,25 @@ fn save(call: &NativeCallContext, value: &Dynamic, path: &str) -> Outcome<()> {
 fn load(call: &NativeCallContext, path: &str) -> Outcome<Dynamic> {
     let checkpoint = raise(Checkpoint::load(&context::of_call(call)?.path(path)))?;
     match checkpoint.kind.as_str() {
-        rhapsode_models::flow::rectified::KIND => Ok(Dynamic::from(raise(RectifiedFlow::restore(&checkpoint))?)),
-        TENSOR if checkpoint.tensors.len() == 1 => {
-            Ok(checkpoint.tensors.into_iter().next().map_or(Dynamic::UNIT, |(_, tensor)| Dynamic::from(tensor)))
+        rhapsode_models::flow::rectified::KIND => {
+            Ok(Dynamic::from(raise(RectifiedFlow::restore(&checkpoint))?))
         }
+        TENSOR if checkpoint.tensors.len() == 1 => Ok(checkpoint
+            .tensors
+            .into_iter()
+            .next()
+            .map_or(Dynamic::UNIT, |(_, tensor)| Dynamic::from(tensor))),
         TENSOR | MAP => {
-            let entries = checkpoint.tensors.into_iter().map(|(name, tensor)| (name.into(), Dynamic::from(tensor)));
+            let entries = checkpoint
+                .tensors
+                .into_iter()
+                .map(|(name, tensor)| (name.into(), Dynamic::from(tensor)));
             Ok(Dynamic::from_map(entries.collect()))
         }
         other => {
-            let fault = Fault::value(format!("the file holds a `{other}`, which this version does not know"));
+            let fault = Fault::value(format!(
+                "the file holds a `{other}`, which this version does not know"
+            ));
             Err(fault.at(Spot::Argument(0)).into())
         }
     }
@@ -97,7 +123,10 @@ fn load(call: &NativeCallContext, path: &str) -> Outcome<Dynamic> {
 
 /// Saves every variable that holds a model into a folder; gives the names of the files. For a
 /// front end that was interrupted: nothing that was learned is lost.
-pub(crate) fn save_models(globals: &[(String, Dynamic)], folder: &Path) -> rhapsode_models::Result<Vec<String>> {
+pub(crate) fn save_models(
+    globals: &[(String, Dynamic)],
+    folder: &Path,
+) -> rhapsode_models::Result<Vec<String>> {
     let mut written = Vec::new();
     for (name, value) in globals {
         if let Some(flow) = value.read_lock::<RectifiedFlow>() {

@@ -3,7 +3,8 @@
 
 use rhai::{Map, NativeCallContext};
 use rhapsode_models::metric::{
-    EnergyOptions, SlicedOptions, WassersteinOptions, accuracy, energy_distance, sliced_wasserstein, wasserstein,
+    EnergyOptions, SlicedOptions, WassersteinOptions, accuracy, energy_distance,
+    sliced_wasserstein, wasserstein,
 };
 use rhapsode_tensor::{Tensor, random::Stream};
 
@@ -81,7 +82,10 @@ pub(crate) fn bind(library: &mut Library) {
 }
 
 fn stream(call: &NativeCallContext) -> Outcome<Stream> {
-    Ok(Stream::new(context::of_call(call)?.settings().seed, "metric"))
+    Ok(Stream::new(
+        context::of_call(call)?.settings().seed,
+        "metric",
+    ))
 }
 
 fn energy(x: &Tensor, y: &Tensor, map: &Map) -> Outcome<f64> {
@@ -89,9 +93,19 @@ fn energy(x: &Tensor, y: &Tensor, map: &Map) -> Outcome<f64> {
 }
 
 fn exact(call: &NativeCallContext, x: &Tensor, y: &Tensor, map: &Map) -> Outcome<f64> {
-    raise(wasserstein(x, y, &options::read::<WassersteinOptions>(map)?, stream(call)?))
+    raise(wasserstein(
+        x,
+        y,
+        &options::read::<WassersteinOptions>(map)?,
+        stream(call)?,
+    ))
 }
 
 fn sliced(call: &NativeCallContext, x: &Tensor, y: &Tensor, map: &Map) -> Outcome<f64> {
-    raise(sliced_wasserstein(x, y, &options::read::<SlicedOptions>(map)?, stream(call)?))
+    raise(sliced_wasserstein(
+        x,
+        y,
+        &options::read::<SlicedOptions>(map)?,
+        stream(call)?,
+    ))
 }

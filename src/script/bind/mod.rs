@@ -89,7 +89,10 @@ impl From<rhapsode_models::Error> for Fault {
 
 /// A number where an int is taken too.
 pub(crate) fn number(value: &Dynamic) -> Option<f64> {
-    value.as_float().ok().or_else(|| value.as_int().ok().map(|int| int as f64))
+    value
+        .as_float()
+        .ok()
+        .or_else(|| value.as_int().ok().map(|int| int as f64))
 }
 
 /// What the system says about a file, without its number.
@@ -101,7 +104,9 @@ pub(crate) fn io_words(error: &std::io::Error) -> String {
 
 /// The variables of a session, in order of their making.
 pub(crate) fn variables(context: &Context) -> Vec<Variable> {
-    let Some(reference) = context.reference() else { return Vec::new() };
+    let Some(reference) = context.reference() else {
+        return Vec::new();
+    };
     let types = &reference.types;
     let describe = |(name, value): (String, Dynamic)| Variable {
         name,

@@ -4,14 +4,25 @@ use rhai::{Array, Dynamic, Map, NativeCallContext};
 use rhapsode_models::nn::{Mlp, MlpOptions};
 use rhapsode_tensor::Tensor;
 
-use super::{Outcome, draw::{next_seed, session_dtype}, raise};
+use super::{
+    Outcome,
+    draw::{next_seed, session_dtype},
+    raise,
+};
 use crate::{Display, library::Library, options, value::Object};
 
 impl Object for Mlp {
     const NAME: &'static str = "Mlp";
 
     fn text(&self) -> String {
-        layers("Mlp", self.params().slots().iter().map(|s| (s.name.as_str(), s.shape.as_slice())), self.params().len())
+        layers(
+            "Mlp",
+            self.params()
+                .slots()
+                .iter()
+                .map(|s| (s.name.as_str(), s.shape.as_slice())),
+            self.params().len(),
+        )
     }
 
     fn summary(&self) -> String {
@@ -28,9 +39,20 @@ impl Object for Mlp {
 }
 
 /// A table of parameters: name, shape, count.
-pub(crate) fn layers<'a>(title: &str, rows: impl Iterator<Item = (&'a str, &'a [usize])>, total: usize) -> String {
-    let rows: Vec<(String, String, usize)> =
-        rows.map(|(name, shape)| (name.to_string(), format!("{shape:?}"), shape.iter().product())).collect();
+pub(crate) fn layers<'a>(
+    title: &str,
+    rows: impl Iterator<Item = (&'a str, &'a [usize])>,
+    total: usize,
+) -> String {
+    let rows: Vec<(String, String, usize)> = rows
+        .map(|(name, shape)| {
+            (
+                name.to_string(),
+                format!("{shape:?}"),
+                shape.iter().product(),
+            )
+        })
+        .collect();
     let wide = |f: fn(&(String, String, usize)) -> usize| rows.iter().map(f).max().unwrap_or(0);
     let (name, shape) = (wide(|r| r.0.len()), wide(|r| r.1.len()));
     let mut text = format!("{title}, {total} parameters");
@@ -61,7 +83,11 @@ pub(crate) fn bind(library: &mut Library) {
         .call(|call: NativeCallContext| mlp(&call, &Map::new()))
         .call(|call: NativeCallContext, map: Map| mlp(&call, &map));
     library
-        .method::<Mlp>("forward", "(x: Tensor) -> Tensor", "`[.., inputs] -> [.., outputs]`.")
+        .method::<Mlp>(
+            "forward",
+            "(x: Tensor) -> Tensor",
+            "`[.., inputs] -> [.., outputs]`.",
+        )
         .call(|net: &mut Mlp, x: Tensor| -> Outcome<Tensor> { raise(net.forward(&x)) });
     library
         .method::<Mlp>(
@@ -77,7 +103,14 @@ pub(crate) fn bind(library: &mut Library) {
             ```
             "#,
         )
-        .call(|net: &mut Mlp| -> Array { net.params().tensors().iter().cloned().map(Dynamic::from).collect() });
+        .call(|net: &mut Mlp| -> Array {
+            net.params()
+                .tensors()
+                .iter()
+                .cloned()
+                .map(Dynamic::from)
+                .collect()
+        });
 }
 
 fn mlp(call: &NativeCallContext, map: &Map) -> Outcome<Mlp> {

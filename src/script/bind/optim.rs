@@ -52,7 +52,12 @@ impl Object for Working {
     fn text(&self) -> String {
         let optimizer = lock(&self.0);
         let count: usize = optimizer.targets().iter().map(Tensor::len).sum();
-        format!("Optimizer {}: {count} parameters, {} steps, lr {}", optimizer.rule().name(), optimizer.steps(), optimizer.lr())
+        format!(
+            "Optimizer {}: {count} parameters, {} steps, lr {}",
+            optimizer.rule().name(),
+            optimizer.steps(),
+            optimizer.lr()
+        )
     }
 
     fn summary(&self) -> String {
@@ -118,8 +123,12 @@ pub(crate) fn bind(library: &mut Library) {
     working(library);
 }
 
-fn kind<O>(library: &mut Library, path: &'static str, text: &'static str, validate: fn(&O) -> rhapsode_models::Result<()>)
-where
+fn kind<O>(
+    library: &mut Library,
+    path: &'static str,
+    text: &'static str,
+    validate: fn(&O) -> rhapsode_models::Result<()>,
+) where
     O: Rule + DeserializeOwned + JsonSchema + Default + 'static,
 {
     let choose = move |map: &Map| -> Outcome<Arc<dyn Rule>> {
@@ -128,12 +137,20 @@ where
         Ok(Arc::new(chosen))
     };
     library
-        .function(path, "(parameters?: array of Tensor, options?: map) -> Optimizer | OptimizerChoice", text)
+        .function(
+            path,
+            "(parameters?: array of Tensor, options?: map) -> Optimizer | OptimizerChoice",
+            text,
+        )
         .options::<O>()
         .call(move || -> Outcome<Choice> { Ok(Choice(choose(&Map::new())?)) })
         .call(move |map: Map| -> Outcome<Choice> { Ok(Choice(choose(&map)?)) })
-        .call(move |call: NativeCallContext, list: Array| at_work(&call, choose(&Map::new())?, list))
-        .call(move |call: NativeCallContext, list: Array, map: Map| at_work(&call, choose(&map)?, list));
+        .call(move |call: NativeCallContext, list: Array| {
+            at_work(&call, choose(&Map::new())?, list)
+        })
+        .call(move |call: NativeCallContext, list: Array, map: Map| {
+            at_work(&call, choose(&map)?, list)
+        });
 }
 
 fn at_work(_: &NativeCallContext, rule: Arc<dyn Rule>, list: Array) -> Outcome<Working> {
@@ -141,7 +158,9 @@ fn at_work(_: &NativeCallContext, rule: Arc<dyn Rule>, list: Array) -> Outcome<W
     for (i, item) in list.into_iter().enumerate() {
         targets.push(parameter(i, item)?);
     }
-    Ok(Working(Arc::new(Mutex::new(raise(Optimizer::new(rule, targets))?))))
+    Ok(Working(Arc::new(Mutex::new(raise(Optimizer::new(
+        rule, targets,
+    ))?))))
 }
 
 fn parameter(i: usize, item: Dynamic) -> Result<Tensor, Fault> {
@@ -149,8 +168,12 @@ fn parameter(i: usize, item: Dynamic) -> Result<Tensor, Fault> {
     let tensor = item.flatten().try_cast::<Tensor>();
     match tensor {
         Some(tensor) if tensor.is_tracked() => Ok(tensor),
-        Some(_) => Err(Fault::value(format!("parameter {i} is not trainable")).at(Spot::Argument(0)).hint("make it with `param(x)`")),
-        None => Err(Fault::expected(&format!("a Tensor as parameter {i}"), &got).at(Spot::Argument(0))),
+        Some(_) => Err(Fault::value(format!("parameter {i} is not trainable"))
+            .at(Spot::Argument(0))
+            .hint("make it with `param(x)`")),
+        None => {
+            Err(Fault::expected(&format!("a Tensor as parameter {i}"), &got).at(Spot::Argument(0)))
+        }
     }
 }
 
@@ -180,7 +203,11 @@ fn working(library: &mut Library) {
             raise(opt.step(&grads, None))
         });
     library
-        .method::<Working>("set", "(options: map) -> Optimizer", "Changes the optimizer from its next step on.")
+        .method::<Working>(
+            "set",
+            "(options: map) -> Optimizer",
+            "Changes the optimizer from its next step on.",
+        )
         .options::<Knobs>()
         .call(|opt: &mut Working, map: Map| -> Outcome<Working> {
             let knobs: Knobs = options::read(&map)?;
@@ -190,7 +217,12 @@ fn working(library: &mut Library) {
             }
             if let Some(clip) = knobs.clip {
                 if clip <= 0.0 {
-                    return Err(Fault::new(crate::Kind::Option, format!("option `clip`: must be > 0, got {clip}")).at(Spot::Value(vec!["clip".into()])).into());
+                    return Err(Fault::new(
+                        crate::Kind::Option,
+                        format!("option `clip`: must be > 0, got {clip}"),
+                    )
+                    .at(Spot::Value(vec!["clip".into()]))
+                    .into());
                 }
                 inner.clip = Some(clip);
             }
@@ -198,8 +230,16 @@ fn working(library: &mut Library) {
             Ok(opt.clone())
         });
     library
-        .property::<Working>("state_bytes", "int", "Bytes that the optimizer's state takes.")
+        .property::<Working>(
+            "state_bytes",
+            "int",
+            "Bytes that the optimizer's state takes.",
+        )
         .call(|opt: &mut Working| lock(&opt.0).state_bytes() as i64);
-    library.property::<Working>("steps", "int", "Steps taken.").call(|opt: &mut Working| lock(&opt.0).steps() as i64);
-    library.property::<Working>("lr", "float", "Learning rate.").call(|opt: &mut Working| lock(&opt.0).lr());
+    library
+        .property::<Working>("steps", "int", "Steps taken.")
+        .call(|opt: &mut Working| lock(&opt.0).steps() as i64);
+    library
+        .property::<Working>("lr", "float", "Learning rate.")
+        .call(|opt: &mut Working| lock(&opt.0).lr());
 }

@@ -55,10 +55,31 @@ fn text(library: &mut Library) {
             "#,
         )
         .call(|call: NativeCallContext, a: Dynamic, b: Dynamic| joined(&call, [a, b]))
-        .call(|call: NativeCallContext, a: Dynamic, b: Dynamic, c: Dynamic| joined(&call, [a, b, c]))
-        .call(|call: NativeCallContext, a: Dynamic, b: Dynamic, c: Dynamic, d: Dynamic| joined(&call, [a, b, c, d]))
-        .call(|call: NativeCallContext, a: Dynamic, b: Dynamic, c: Dynamic, d: Dynamic, e: Dynamic| joined(&call, [a, b, c, d, e]))
-        .call(|call: NativeCallContext, a: Dynamic, b: Dynamic, c: Dynamic, d: Dynamic, e: Dynamic, f: Dynamic| joined(&call, [a, b, c, d, e, f]));
+        .call(
+            |call: NativeCallContext, a: Dynamic, b: Dynamic, c: Dynamic| joined(&call, [a, b, c]),
+        )
+        .call(
+            |call: NativeCallContext, a: Dynamic, b: Dynamic, c: Dynamic, d: Dynamic| {
+                joined(&call, [a, b, c, d])
+            },
+        )
+        .call(
+            |call: NativeCallContext,
+             a: Dynamic,
+             b: Dynamic,
+             c: Dynamic,
+             d: Dynamic,
+             e: Dynamic| joined(&call, [a, b, c, d, e]),
+        )
+        .call(
+            |call: NativeCallContext,
+             a: Dynamic,
+             b: Dynamic,
+             c: Dynamic,
+             d: Dynamic,
+             e: Dynamic,
+             f: Dynamic| joined(&call, [a, b, c, d, e, f]),
+        );
     library
         .function(
             "eprint",
@@ -90,7 +111,9 @@ fn text(library: &mut Library) {
         )
         .call(|call: NativeCallContext, value: Dynamic| -> Outcome<()> {
             let context = context::of_call(&call)?;
-            let display = context.reference().and_then(|reference| reference.types.display(&value));
+            let display = context
+                .reference()
+                .and_then(|reference| reference.types.display(&value));
             if let Some(display) = display {
                 context.send(Event::Display(display));
             }
@@ -186,7 +209,10 @@ fn knowledge(library: &mut Library) {
 }
 
 /// The values as `print` writes them.
-fn joined<const N: usize>(call: &NativeCallContext, values: [Dynamic; N]) -> Outcome<ImmutableString> {
+fn joined<const N: usize>(
+    call: &NativeCallContext,
+    values: [Dynamic; N],
+) -> Outcome<ImmutableString> {
     let mut line = String::new();
     for (i, value) in values.into_iter().enumerate() {
         if i > 0 {
@@ -204,13 +230,20 @@ fn clear(call: &NativeCallContext, wait: bool) -> Outcome<()> {
 
 fn ask(call: &NativeCallContext, prompt: &str, password: bool) -> Outcome<String> {
     let answer = context::of_call(call)?.ask(prompt, password)?;
-    answer.ok_or_else(|| Fault::new(Kind::Io, "nobody can answer here").hint("give the value with `arg(name, default)` and `--set name=value`").into())
+    answer.ok_or_else(|| {
+        Fault::new(Kind::Io, "nobody can answer here")
+            .hint("give the value with `arg(name, default)` and `--set name=value`")
+            .into()
+    })
 }
 
 fn help(call: &NativeCallContext, what: &Dynamic) -> Outcome<()> {
     let context = context::of_call(call)?;
     let name = name_of(&context, what);
-    let scripted = call.iter_namespaces().flat_map(|module| module.iter_script_fn_info()).find(|(.., function, _, _)| *function == name);
+    let scripted = call
+        .iter_namespaces()
+        .flat_map(|module| module.iter_script_fn_info())
+        .find(|(.., function, _, _)| *function == name);
     let found = match (scripted, context.reference()) {
         (Some((.., definition)), _) => Ok(crate::help::of_script(&name, &(&**definition).into())),
         (None, Some(reference)) => reference.help(&name),
@@ -233,13 +266,18 @@ fn name_of(context: &Context, what: &Dynamic) -> String {
     if let Some(name) = what.read_lock::<FunctionName>() {
         return name.0.clone();
     }
-    if let Some(function) = what.read_lock::<FnPtr>().filter(|function| !function.is_anonymous()) {
+    if let Some(function) = what
+        .read_lock::<FnPtr>()
+        .filter(|function| !function.is_anonymous())
+    {
         return function.fn_name().to_string();
     }
     if let Some(text) = what.read_lock::<ImmutableString>() {
         return text.to_string();
     }
-    context.reference().map_or(String::new(), |reference| reference.types.name(what))
+    context
+        .reference()
+        .map_or(String::new(), |reference| reference.types.name(what))
 }
 
 fn help_display(help: &Help) -> Display {
@@ -250,7 +288,11 @@ fn help_display(help: &Help) -> Display {
 fn overview(reference: &Reference) -> Display {
     let (mut text, mut markdown) = (String::new(), String::new());
     let mut section = |title: &str, rows: Vec<(String, String)>| {
-        let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let width = rows
+            .iter()
+            .map(|(name, _)| name.chars().count())
+            .max()
+            .unwrap_or(0);
         text.push_str(&format!("{title}\n"));
         markdown.push_str(&format!("**{title}**\n\n"));
         for (name, summary) in rows {
@@ -261,16 +303,32 @@ fn overview(reference: &Reference) -> Display {
         markdown.push('\n');
     };
     let about = |name: &str, kind: EntryKind| {
-        reference.get(name).find(|entry| entry.kind == kind).map_or(String::new(), |entry| entry.summary().to_string())
+        reference
+            .get(name)
+            .find(|entry| entry.kind == kind)
+            .map_or(String::new(), |entry| entry.summary().to_string())
     };
     let modules = reference.modules();
     if !modules.is_empty() {
-        section("Modules", modules.iter().map(|name| (name.to_string(), about(name, EntryKind::Module))).collect());
+        section(
+            "Modules",
+            modules
+                .iter()
+                .map(|name| (name.to_string(), about(name, EntryKind::Module)))
+                .collect(),
+        );
     }
-    let mut functions: Vec<(String, String)> = reference.functions().map(|entry| (entry.name.clone(), entry.summary().to_string())).collect();
+    let mut functions: Vec<(String, String)> = reference
+        .functions()
+        .map(|entry| (entry.name.clone(), entry.summary().to_string()))
+        .collect();
     functions.sort();
     section("Functions", functions);
-    let mut types: Vec<(String, String)> = reference.types.names().map(|name| (name.to_string(), about(name, EntryKind::Type))).collect();
+    let mut types: Vec<(String, String)> = reference
+        .types
+        .names()
+        .map(|name| (name.to_string(), about(name, EntryKind::Type)))
+        .collect();
     types.sort();
     section("Types", types);
     Display::text(text.trim_end()).with("text/markdown", markdown.trim_end())
@@ -281,20 +339,48 @@ fn variable_table(variables: &[Variable]) -> Display {
     if variables.is_empty() {
         return Display::text("no variables");
     }
-    let columns = |pick: fn(&Variable) -> &str| variables.iter().map(|v| pick(v).chars().count()).max().unwrap_or(0);
-    let (names, kinds, summaries) = (columns(|v| &v.name), columns(|v| &v.kind), columns(|v| &v.summary));
+    let columns = |pick: fn(&Variable) -> &str| {
+        variables
+            .iter()
+            .map(|v| pick(v).chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let (names, kinds, summaries) = (
+        columns(|v| &v.name),
+        columns(|v| &v.kind),
+        columns(|v| &v.summary),
+    );
     let mut text = String::new();
-    let mut html = String::from("<table><thead><tr><th>name</th><th>type</th><th>value</th><th>size</th></tr></thead><tbody>");
+    let mut html = String::from(
+        "<table><thead><tr><th>name</th><th>type</th><th>value</th><th>size</th></tr></thead><tbody>",
+    );
     for variable in variables {
         let size = variable.bytes.map_or(String::new(), memory);
-        let Variable { name, kind, summary, .. } = variable;
-        text.push_str(format!("{name:names$}  {kind:kinds$}  {summary:summaries$}  {size}").trim_end());
+        let Variable {
+            name,
+            kind,
+            summary,
+            ..
+        } = variable;
+        text.push_str(
+            format!("{name:names$}  {kind:kinds$}  {summary:summaries$}  {size}").trim_end(),
+        );
         text.push('\n');
-        let cells: Vec<String> = [name, kind, summary, &size].iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
+        let cells: Vec<String> = [name, kind, summary, &size]
+            .iter()
+            .map(|cell| format!("<td>{}</td>", escape(cell)))
+            .collect();
         html.push_str(&format!("<tr>{}</tr>", cells.concat()));
     }
     html.push_str("</tbody></table>");
-    Display { forms: vec![("text/html".into(), html), ("text/plain".into(), text.trim_end().to_string())], id: None }
+    Display {
+        forms: vec![
+            ("text/html".into(), html),
+            ("text/plain".into(), text.trim_end().to_string()),
+        ],
+        id: None,
+    }
 }
 
 /// Bytes in words.
@@ -306,10 +392,16 @@ pub(crate) fn memory(bytes: u64) -> String {
         size /= 1000.0;
         unit += 1;
     }
-    if unit == 0 { format!("{bytes} B") } else { format!("{size:.1} {}", UNITS.get(unit).unwrap_or(&"")) }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{size:.1} {}", UNITS.get(unit).unwrap_or(&""))
+    }
 }
 
 /// Text inside HTML.
 pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }

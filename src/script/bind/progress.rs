@@ -48,7 +48,9 @@ impl Iterator for Steps {
     fn next(&mut self) -> Option<Dynamic> {
         let state = &mut *lock(&self.0);
         let newest = || state.context.logged().newest.clone();
-        state.bar.update(&state.label, state.done, Some(state.total), newest);
+        state
+            .bar
+            .update(&state.label, state.done, Some(state.total), newest);
         match state.items.next() {
             Some(item) => {
                 state.done += 1;
@@ -65,7 +67,11 @@ impl Iterator for Steps {
 impl Drop for State {
     /// A loop that is left early closes its bar too.
     fn drop(&mut self) {
-        self.bar.finish(if self.context.must_stop() { ProgressState::Interrupted } else { ProgressState::Finished });
+        self.bar.finish(if self.context.must_stop() {
+            ProgressState::Interrupted
+        } else {
+            ProgressState::Finished
+        });
     }
 }
 
@@ -137,7 +143,9 @@ pub(crate) fn bind(library: &mut Library) {
             ```
             "#,
         )
-        .call(|call: NativeCallContext| -> Outcome<f64> { Ok(context::of_call(&call)?.started().elapsed().as_secs_f64()) })
+        .call(|call: NativeCallContext| -> Outcome<f64> {
+            Ok(context::of_call(&call)?.started().elapsed().as_secs_f64())
+        })
         .call(|call: NativeCallContext, closure: FnPtr| -> Outcome<f64> {
             let start = std::time::Instant::now();
             let _: Dynamic = closure.call_within_context(&call, ())?;
@@ -149,7 +157,14 @@ fn steps(call: &NativeCallContext, items: Dynamic, label: &str) -> Outcome<Steps
     let context = context::of_call(call)?;
     let (items, total) = items_of(items)?;
     let bar = Bar::new(Arc::clone(&context));
-    Ok(Steps(Arc::new(Mutex::new(State { context, bar, label: label.to_string(), items, done: 0, total }))))
+    Ok(Steps(Arc::new(Mutex::new(State {
+        context,
+        bar,
+        label: label.to_string(),
+        items,
+        done: 0,
+        total,
+    }))))
 }
 
 fn items_of(items: Dynamic) -> Result<(Items, u64), Fault> {
@@ -167,7 +182,9 @@ fn items_of(items: Dynamic) -> Result<(Items, u64), Fault> {
         return Ok(range(*r.start(), r.end().saturating_add(1)));
     }
     let got = type_word(items.type_name()).to_string();
-    let items: Array = items.into_array().map_err(|_| Fault::expected("range, array or int", &got).at(Spot::Argument(0)))?;
+    let items: Array = items
+        .into_array()
+        .map_err(|_| Fault::expected("range, array or int", &got).at(Spot::Argument(0)))?;
     let total = items.len() as u64;
     Ok((Items::Array(items.into_iter()), total))
 }
@@ -178,8 +195,14 @@ fn log(call: &NativeCallContext, metrics: &Map) -> Outcome<()> {
     let mut step = None;
     for (key, value) in metrics {
         let number = metric(value).ok_or_else(|| {
-            let got = context.reference().map_or(String::new(), |reference| reference.types.name(value));
-            Fault::new(crate::Kind::Type, format!("metric `{key}`: expected a number, got {got}")).at(Spot::Value(vec![key.to_string()]))
+            let got = context
+                .reference()
+                .map_or(String::new(), |reference| reference.types.name(value));
+            Fault::new(
+                crate::Kind::Type,
+                format!("metric `{key}`: expected a number, got {got}"),
+            )
+            .at(Spot::Value(vec![key.to_string()]))
         })?;
         match key.as_str() {
             "step" => step = Some(number as u64),
@@ -194,7 +217,11 @@ fn log(call: &NativeCallContext, metrics: &Map) -> Outcome<()> {
             None => logged.newest.push((name.clone(), *value)),
         }
     }
-    let record = Record { source: "log".into(), step: logged.step, values };
+    let record = Record {
+        source: "log".into(),
+        step: logged.step,
+        values,
+    };
     drop(logged);
     context.send(Event::Record(record));
     Ok(())

@@ -26,14 +26,25 @@ impl Object for Training {
 
     fn text(&self) -> String {
         let run = lock(&self.0);
-        let loss = run.losses.last().map_or(String::new(), |loss| format!(", loss {loss:.4}"));
-        let how = if run.interrupted { ", interrupted: go on with .more(n)" } else { "" };
+        let loss = run
+            .losses
+            .last()
+            .map_or(String::new(), |loss| format!(", loss {loss:.4}"));
+        let how = if run.interrupted {
+            ", interrupted: go on with .more(n)"
+        } else {
+            ""
+        };
         format!("Run \"{}\": {} steps{loss}{how}", run.label(), run.steps())
     }
 
     fn summary(&self) -> String {
         let run = lock(&self.0);
-        format!("{} steps{}", run.steps(), if run.interrupted { ", interrupted" } else { "" })
+        format!(
+            "{} steps{}",
+            run.steps(),
+            if run.interrupted { ", interrupted" } else { "" }
+        )
     }
 
     fn bytes(&self) -> Option<u64> {
@@ -58,20 +69,44 @@ pub(crate) fn bind(library: &mut Library) {
     library.object::<Training>("A training: its losses, and how to go on with it.");
     library
         .property::<Training>("loss", "array", "The loss of every step, from the first.")
-        .call(|run: &mut Training| -> Array { lock(&run.0).losses.iter().map(|&l| Dynamic::from(l)).collect() });
+        .call(|run: &mut Training| -> Array {
+            lock(&run.0)
+                .losses
+                .iter()
+                .map(|&l| Dynamic::from(l))
+                .collect()
+        });
     library
-        .property::<Training>("metrics", "map", "The newest figures: `steps`, `loss`, `lr`.")
+        .property::<Training>(
+            "metrics",
+            "map",
+            "The newest figures: `steps`, `loss`, `lr`.",
+        )
         .call(|run: &mut Training| -> Map {
             let run = lock(&run.0);
-            let loss = run.losses.last().map_or(Dynamic::UNIT, |&loss| Dynamic::from(loss));
-            let entries = [("steps", Dynamic::from(run.steps() as i64)), ("loss", loss), ("lr", Dynamic::from(run.lr()))];
-            entries.into_iter().map(|(key, value)| (key.into(), value)).collect()
+            let loss = run
+                .losses
+                .last()
+                .map_or(Dynamic::UNIT, |&loss| Dynamic::from(loss));
+            let entries = [
+                ("steps", Dynamic::from(run.steps() as i64)),
+                ("loss", loss),
+                ("lr", Dynamic::from(run.lr())),
+            ];
+            entries
+                .into_iter()
+                .map(|(key, value)| (key.into(), value))
+                .collect()
         });
     library
         .property::<Training>("steps", "int", "Steps taken.")
         .call(|run: &mut Training| lock(&run.0).steps() as i64);
     library
-        .property::<Training>("interrupted", "bool", "Whether the user stopped it before its end.")
+        .property::<Training>(
+            "interrupted",
+            "bool",
+            "Whether the user stopped it before its end.",
+        )
         .call(|run: &mut Training| lock(&run.0).interrupted);
     library
         .method::<Training>(

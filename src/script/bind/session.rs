@@ -99,23 +99,34 @@ fn defaults(library: &mut Library) {
             ```
             "#,
         )
-        .call(|call: NativeCallContext| -> Outcome<ImmutableString> { Ok(context::of_call(&call)?.settings().dtype.into()) })
-        .call(|call: NativeCallContext, name: &str| -> Outcome<ImmutableString> {
-            if !DTYPES.contains(&name) {
-                let fault = Fault::value(format!("{name:?} is not a default dtype")).at(Spot::Argument(0));
-                return Err(fault.hint("allowed: \"f32\", \"f64\"").into());
-            }
-            context::of_call(&call)?.set(|settings| settings.dtype = name.into());
-            Ok(name.into())
-        });
+        .call(|call: NativeCallContext| -> Outcome<ImmutableString> {
+            Ok(context::of_call(&call)?.settings().dtype.into())
+        })
+        .call(
+            |call: NativeCallContext, name: &str| -> Outcome<ImmutableString> {
+                if !DTYPES.contains(&name) {
+                    let fault = Fault::value(format!("{name:?} is not a default dtype"))
+                        .at(Spot::Argument(0));
+                    return Err(fault.hint("allowed: \"f32\", \"f64\"").into());
+                }
+                context::of_call(&call)?.set(|settings| settings.dtype = name.into());
+                Ok(name.into())
+            },
+        );
 }
 
 /// Resolves a device's name; what is not there is an error.
 pub(crate) fn device_named(name: &str) -> Result<&'static str, Fault> {
     match name {
         "cpu" | "auto" => Ok("cpu"),
-        cuda if cuda == "cuda" || cuda.strip_prefix("cuda:").is_some_and(|n| n.parse::<usize>().is_ok()) => {
-            Err(Fault::value("this build has no CUDA").at(Spot::Argument(0)).hint("\"cpu\" is always there"))
+        cuda if cuda == "cuda"
+            || cuda
+                .strip_prefix("cuda:")
+                .is_some_and(|n| n.parse::<usize>().is_ok()) =>
+        {
+            Err(Fault::value("this build has no CUDA")
+                .at(Spot::Argument(0))
+                .hint("\"cpu\" is always there"))
         }
         other => {
             let fault = Fault::value(format!("{other:?} is not a device")).at(Spot::Argument(0));
@@ -130,10 +141,14 @@ pub(crate) fn device_named(name: &str) -> Result<&'static str, Fault> {
 
 fn sleep(call: &NativeCallContext, seconds: f64) -> Outcome<()> {
     let context = context::of_call(call)?;
-    let span = Duration::try_from_secs_f64(seconds)
-        .map_err(|_| Fault::value(format!("cannot wait for {seconds} seconds")).at(Spot::Argument(0)))?;
+    let span = Duration::try_from_secs_f64(seconds).map_err(|_| {
+        Fault::value(format!("cannot wait for {seconds} seconds")).at(Spot::Argument(0))
+    })?;
     let start = Instant::now();
-    while let Some(left) = span.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+    while let Some(left) = span
+        .checked_sub(start.elapsed())
+        .filter(|left| !left.is_zero())
+    {
         if context.must_stop() {
             return Err(interrupted());
         }
@@ -145,11 +160,16 @@ fn sleep(call: &NativeCallContext, seconds: f64) -> Outcome<()> {
 /// A value from the command line, with the type of its default.
 fn arg(call: &NativeCallContext, name: &str, default: Dynamic) -> Outcome<Dynamic> {
     let context = context::of_call(call)?;
-    let Some(given) = context.arg(name) else { return Ok(default) };
+    let Some(given) = context.arg(name) else {
+        return Ok(default);
+    };
     let parsed = parse(given, &default);
     parsed.ok_or_else(|| {
         let expected = expectation(&default);
-        Fault::value(format!("`--set {name}={given}`: expected {expected}, got {given:?}")).into()
+        Fault::value(format!(
+            "`--set {name}={given}`: expected {expected}, got {given:?}"
+        ))
+        .into()
     })
 }
 
@@ -166,8 +186,14 @@ fn parse(text: &str, like: &Dynamic) -> Option<Dynamic> {
         return text.parse::<bool>().ok().map(Dynamic::from);
     }
     if let Some(items) = like.read_lock::<Array>() {
-        let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-        let words = inner.split(',').map(str::trim).filter(|word| !word.is_empty());
+        let inner = text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'))
+            .unwrap_or(text);
+        let words = inner
+            .split(',')
+            .map(str::trim)
+            .filter(|word| !word.is_empty());
         let parsed: Option<Array> = match items.first() {
             Some(first) => words.map(|word| parse(word, first)).collect(),
             None => Some(words.map(guess).collect()),
@@ -185,13 +211,17 @@ fn guess(text: &str) -> Dynamic {
     let int = text.parse::<i64>().ok().map(Dynamic::from);
     let float = || text.parse::<f64>().ok().map(Dynamic::from);
     let flag = || text.parse::<bool>().ok().map(Dynamic::from);
-    int.or_else(float).or_else(flag).unwrap_or_else(|| Dynamic::from(ImmutableString::from(text)))
+    int.or_else(float)
+        .or_else(flag)
+        .unwrap_or_else(|| Dynamic::from(ImmutableString::from(text)))
 }
 
 /// What `parse` takes, in words.
 fn expectation(like: &Dynamic) -> String {
     if let Some(items) = like.read_lock::<Array>() {
-        let of = items.first().map_or("values", |first| type_word(first.type_name()));
+        let of = items
+            .first()
+            .map_or("values", |first| type_word(first.type_name()));
         return format!("array of {of} such as 1,2,3");
     }
     match (number(like), like.is_bool()) {

@@ -23,7 +23,11 @@ pub(crate) fn complete(machine: &Machine, code: &str, cursor: usize) -> Completi
     } else if let Some(module) = scene.module() {
         (scene.start, scene.cursor, members(&scene, module))
     } else if let Some(receiver) = scene.receiver() {
-        (scene.start, scene.cursor, receiver.map_or_else(Vec::new, |known| of_object(&scene, &known)))
+        (
+            scene.start,
+            scene.cursor,
+            receiver.map_or_else(Vec::new, |known| of_object(&scene, &known)),
+        )
     } else if let Some(map) = scene.option_map() {
         let items = match map.key.is_some() {
             true => of_value(&map).into_iter().chain(names(&scene)).collect(),
@@ -35,7 +39,11 @@ pub(crate) fn complete(machine: &Machine, code: &str, cursor: usize) -> Completi
     };
     let prefix = code.get(start..end).unwrap_or("");
     let points = |byte: usize| code.get(..byte).map_or(0, |text| text.chars().count());
-    Completions { start: points(start), end: points(end), items: fitting(items, prefix) }
+    Completions {
+        start: points(start),
+        end: points(end),
+        items: fitting(items, prefix),
+    }
 }
 
 /// Keeps what begins with the prefix; in its own case first.
@@ -45,17 +53,27 @@ fn fitting(items: Vec<Completion>, prefix: &str) -> Vec<Completion> {
     let mut seen = std::collections::HashSet::new();
     for item in items {
         let plain = item.text.trim_start_matches('"');
-        if (!plain.starts_with(prefix) && !plain.to_lowercase().starts_with(&lower)) || !seen.insert(item.text.clone()) {
+        if (!plain.starts_with(prefix) && !plain.to_lowercase().starts_with(&lower))
+            || !seen.insert(item.text.clone())
+        {
             continue;
         }
-        if plain.starts_with(prefix) { exact.push(item) } else { other.push(item) }
+        if plain.starts_with(prefix) {
+            exact.push(item)
+        } else {
+            other.push(item)
+        }
     }
     exact.append(&mut other);
     exact
 }
 
 fn item(text: impl Into<String>, kind: &'static str, detail: impl Into<String>) -> Completion {
-    Completion { text: text.into(), kind, detail: detail.into() }
+    Completion {
+        text: text.into(),
+        kind,
+        detail: detail.into(),
+    }
 }
 
 fn of_entry(entry: &Entry) -> Completion {
@@ -70,7 +88,10 @@ fn of_entry(entry: &Entry) -> Completion {
 
 /// The members of a module.
 fn members(scene: &Scene, module: &str) -> Vec<Completion> {
-    let entries = scene.reference().into_iter().flat_map(|reference| reference.owned_by(module));
+    let entries = scene
+        .reference()
+        .into_iter()
+        .flat_map(|reference| reference.owned_by(module));
     entries.map(of_entry).collect()
 }
 
@@ -80,14 +101,32 @@ fn of_object(scene: &Scene, known: &Known) -> Vec<Completion> {
     if let Known::Value(value) = known
         && let Some(map) = value.read_lock::<Map>()
     {
-        items.extend(map.iter().map(|(key, value)| item(key.as_str(), "property", scene.type_name(value))));
+        items.extend(
+            map.iter()
+                .map(|(key, value)| item(key.as_str(), "property", scene.type_name(value))),
+        );
     }
     let kind = scene.type_of(known);
-    let of_type = scene.reference().into_iter().flat_map(|reference| reference.entries().iter());
-    items.extend(of_type.filter(|entry| entry.owner() == Some(kind.as_str())).map(of_entry));
+    let of_type = scene
+        .reference()
+        .into_iter()
+        .flat_map(|reference| reference.entries().iter());
+    items.extend(
+        of_type
+            .filter(|entry| entry.owner() == Some(kind.as_str()))
+            .map(of_entry),
+    );
     // A type of ours prints its methods alone; what Rhai offers for everything would drown them.
-    let of_rhai = |function: &&crate::explain::calls::BuiltIn| function.types.first().is_some_and(|first| *first == kind);
-    let mut built_in: Vec<Completion> = scene.machine.built_in().iter().filter(of_rhai).map(|f| item(&f.name, "method", f.headline())).collect();
+    let of_rhai = |function: &&crate::explain::calls::BuiltIn| {
+        function.types.first().is_some_and(|first| *first == kind)
+    };
+    let mut built_in: Vec<Completion> = scene
+        .machine
+        .built_in()
+        .iter()
+        .filter(of_rhai)
+        .map(|f| item(&f.name, "method", f.headline()))
+        .collect();
     built_in.sort_by(|a, b| a.text.cmp(&b.text));
     items.extend(built_in);
     items
@@ -95,10 +134,17 @@ fn of_object(scene: &Scene, known: &Known) -> Vec<Completion> {
 
 /// The keys that an option map can still take.
 fn option_keys(scene: &Scene, map: &OptionMap) -> Vec<Completion> {
-    let Some(options) = map.entry.options else { return names(scene) };
+    let Some(options) = map.entry.options else {
+        return names(scene);
+    };
     let schema: std::sync::Arc<Schema> = options();
-    let Some(at) = schema.at(&map.path) else { return Vec::new() };
-    let fields = schema.fields_of(at).into_iter().filter(|field| !map.given.contains(&field.name));
+    let Some(at) = schema.at(&map.path) else {
+        return Vec::new();
+    };
+    let fields = schema
+        .fields_of(at)
+        .into_iter()
+        .filter(|field| !map.given.contains(&field.name));
     fields
         .map(|field| {
             let detail = format!("{}  {}", field.detail(), shorten(&field.text, 60));
@@ -109,9 +155,17 @@ fn option_keys(scene: &Scene, map: &OptionMap) -> Vec<Completion> {
 
 /// The values that the option being typed allows.
 fn of_value(map: &OptionMap) -> Vec<Completion> {
-    let Some((schema, path)) = value_schema(map) else { return Vec::new() };
-    let Some(at) = schema.at(&path) else { return Vec::new() };
-    let mut items: Vec<Completion> = schema.strings(at).iter().map(|text| item(format!("{text:?}"), "value", "")).collect();
+    let Some((schema, path)) = value_schema(map) else {
+        return Vec::new();
+    };
+    let Some(at) = schema.at(&path) else {
+        return Vec::new();
+    };
+    let mut items: Vec<Completion> = schema
+        .strings(at)
+        .iter()
+        .map(|text| item(format!("{text:?}"), "value", ""))
+        .collect();
     if schema.words(at).split(" | ").any(|word| word == "bool") {
         items.extend([item("true", "value", ""), item("false", "value", "")]);
     }
@@ -134,25 +188,49 @@ fn in_string(scene: &Scene, start: usize, typed: &str) -> (usize, usize, Vec<Com
     {
         let strings = schema.strings(at);
         if !strings.is_empty() {
-            return (start, scene.cursor, strings.iter().map(|text| item(*text, "value", "")).collect());
+            return (
+                start,
+                scene.cursor,
+                strings
+                    .iter()
+                    .map(|text| item(*text, "value", ""))
+                    .collect(),
+            );
         }
     }
     let name = typed.rsplit('/').next().unwrap_or("");
-    (scene.cursor - name.len(), scene.cursor, files(scene, typed.get(..typed.len() - name.len()).unwrap_or("")))
+    (
+        scene.cursor - name.len(),
+        scene.cursor,
+        files(scene, typed.get(..typed.len() - name.len()).unwrap_or("")),
+    )
 }
 
 /// The files of a folder.
 fn files(scene: &Scene, folder: &str) -> Vec<Completion> {
     const MOST: usize = 500;
-    let path = scene.machine.context.path(if folder.is_empty() { "." } else { folder });
-    let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
+    let path = scene
+        .machine
+        .context
+        .path(if folder.is_empty() { "." } else { folder });
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return Vec::new();
+    };
     let mut items: Vec<Completion> = entries
         .take(MOST)
         .flatten()
         .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok().filter(|name| !name.starts_with('.'))?;
+            let name = entry
+                .file_name()
+                .into_string()
+                .ok()
+                .filter(|name| !name.starts_with('.'))?;
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            Some(item(if is_folder { format!("{name}/") } else { name }, "path", ""))
+            Some(item(
+                if is_folder { format!("{name}/") } else { name },
+                "path",
+                "",
+            ))
         })
         .collect();
     items.sort_by(|a, b| a.text.cmp(&b.text));
@@ -161,19 +239,53 @@ fn files(scene: &Scene, folder: &str) -> Vec<Completion> {
 
 /// Everything that an expression can begin with.
 fn names(scene: &Scene) -> Vec<Completion> {
-    let mut items: Vec<Completion> = local_names(scene).into_iter().map(|name| item(name, "variable", "")).collect();
-    let Some(reference) = scene.reference() else { return items };
+    let mut items: Vec<Completion> = local_names(scene)
+        .into_iter()
+        .map(|name| item(name, "variable", ""))
+        .collect();
+    let Some(reference) = scene.reference() else {
+        return items;
+    };
     let described = crate::bind::variables(&scene.machine.context).into_iter();
-    items.extend(described.map(|v| item(v.name, "variable", format!("{} {}", v.kind, v.summary).trim_end().to_string())));
-    let functions = scene.machine.functions.iter_functions().filter(|f| !f.name.starts_with("anon$"));
-    items.extend(functions.map(|f| item(f.name, "function", format!("{}({})", f.name, f.params.join(", ")))));
+    items.extend(described.map(|v| {
+        item(
+            v.name,
+            "variable",
+            format!("{} {}", v.kind, v.summary).trim_end().to_string(),
+        )
+    }));
+    let functions = scene
+        .machine
+        .functions
+        .iter_functions()
+        .filter(|f| !f.name.starts_with("anon$"));
+    items.extend(functions.map(|f| {
+        item(
+            f.name,
+            "function",
+            format!("{}({})", f.name, f.params.join(", ")),
+        )
+    }));
     items.extend(reference.functions().map(of_entry));
     items.extend(reference.modules().into_iter().map(|module| {
-        let text = reference.get(module).find(|entry| entry.kind == EntryKind::Module).map_or("", |entry| entry.summary());
+        let text = reference
+            .get(module)
+            .find(|entry| entry.kind == EntryKind::Module)
+            .map_or("", |entry| entry.summary());
         item(format!("{module}::"), "module", text)
     }));
-    items.extend(KEYWORDS.iter().chain(&["true", "false"]).map(|word| item(*word, "keyword", "")));
-    let mut built_in: Vec<Completion> = scene.machine.built_in().iter().map(|f| item(&f.name, "function", f.headline())).collect();
+    items.extend(
+        KEYWORDS
+            .iter()
+            .chain(&["true", "false"])
+            .map(|word| item(*word, "keyword", "")),
+    );
+    let mut built_in: Vec<Completion> = scene
+        .machine
+        .built_in()
+        .iter()
+        .map(|f| item(&f.name, "function", f.headline()))
+        .collect();
     built_in.sort_by(|a, b| a.text.cmp(&b.text));
     items.extend(built_in);
     items
@@ -189,13 +301,26 @@ fn local_names(scene: &Scene) -> Vec<String> {
         in_parameters = match (&before.token, &here.token) {
             // A closure's `|` follows what cannot end an operand.
             (Token::Equals | Token::LeftParen | Token::Comma | Token::Colon, Token::Pipe) => true,
-            (Token::Identifier(_), Token::LeftParen) if lexemes.iter().any(|l| matches!(l.token, Token::Fn) && l.end < before.start && before.start - l.end <= 1) => true,
+            (Token::Identifier(_), Token::LeftParen)
+                if lexemes.iter().any(|l| {
+                    matches!(l.token, Token::Fn)
+                        && l.end < before.start
+                        && before.start - l.end <= 1
+                }) =>
+            {
+                true
+            }
             (_, Token::Pipe | Token::RightParen) => false,
             _ => in_parameters,
         };
-        let Token::Identifier(name) = &here.token else { continue };
+        let Token::Identifier(name) = &here.token else {
+            continue;
+        };
         let declares = matches!(before.token, Token::Let | Token::Const | Token::For);
-        if declares || (in_parameters && matches!(before.token, Token::Pipe | Token::LeftParen | Token::Comma)) {
+        if declares
+            || (in_parameters
+                && matches!(before.token, Token::Pipe | Token::LeftParen | Token::Comma))
+        {
             names.insert(0, name.to_string());
         }
     }
@@ -205,24 +330,33 @@ fn local_names(scene: &Scene) -> Vec<String> {
 /// Help on the name under the cursor (in code points), or on the call around it.
 pub(crate) fn inspect(machine: &Machine, code: &str, cursor: usize) -> Option<Help> {
     let scene = Scene::new(machine, code, cursor);
-    let index = scene.lexed.lexemes.iter().position(|l| l.start <= scene.cursor && scene.cursor <= l.end && matches!(l.token, Token::Identifier(_)));
+    let index = scene.lexed.lexemes.iter().position(|l| {
+        l.start <= scene.cursor && scene.cursor <= l.end && matches!(l.token, Token::Identifier(_))
+    });
     let named = index.and_then(|index| help_at(&scene, index));
     named.or_else(|| help_at(&scene, scene.enclosing_call()?))
 }
 
 fn help_at(scene: &Scene, index: usize) -> Option<Help> {
     if let Some(entry) = scene.entry_at(index) {
-        let shadowed = entry.owner().is_none() && scene.machine.context.global(&entry.name).is_some();
+        let shadowed =
+            entry.owner().is_none() && scene.machine.context.global(&entry.name).is_some();
         if !shadowed {
             return scene.reference()?.help(&entry.name).ok();
         }
     }
-    let Token::Identifier(name) = &scene.lexed.lexemes.get(index)?.token else { return None };
+    let Token::Identifier(name) = &scene.lexed.lexemes.get(index)?.token else {
+        return None;
+    };
     let is_free = scene.behind_dot(index).is_none();
     if is_free && let Some(value) = scene.machine.context.global(name) {
         return variable(scene, name, &value);
     }
-    if is_free { scene.machine.help(name).ok() } else { built_in(scene, index) }
+    if is_free {
+        scene.machine.help(name).ok()
+    } else {
+        built_in(scene, index)
+    }
 }
 
 /// What a variable holds.
@@ -231,11 +365,19 @@ fn variable(scene: &Scene, name: &str, value: &rhai::Dynamic) -> Option<Help> {
     let kind = types.name(value);
     let headline = format!("{name}: {kind}");
     let summary = types.summary(value);
-    let of_type = scene.reference()?.help(&kind).map(|help| (help.text, help.markdown)).unwrap_or_default();
+    let of_type = scene
+        .reference()?
+        .help(&kind)
+        .map(|help| (help.text, help.markdown))
+        .unwrap_or_default();
     Some(Help {
         name: name.to_string(),
-        text: format!("{headline} {summary}\n\n{}", of_type.0).trim_end().to_string(),
-        markdown: format!("### `{headline}`\n\n{summary}\n\n{}", of_type.1).trim_end().to_string(),
+        text: format!("{headline} {summary}\n\n{}", of_type.0)
+            .trim_end()
+            .to_string(),
+        markdown: format!("### `{headline}`\n\n{summary}\n\n{}", of_type.1)
+            .trim_end()
+            .to_string(),
     })
 }
 
@@ -243,12 +385,22 @@ fn variable(scene: &Scene, name: &str, value: &rhai::Dynamic) -> Option<Help> {
 fn built_in(scene: &Scene, index: usize) -> Option<Help> {
     let object = scene.behind_dot(index)?;
     let kind = scene.known(object).map(|known| scene.type_of(&known));
-    let Token::Identifier(name) = &scene.lexed.lexemes.get(index)?.token else { return None };
-    let function = scene.machine.built_in().iter().find(|f| f.name == name.as_str() && kind.as_ref().is_none_or(|kind| f.takes(kind)))?;
+    let Token::Identifier(name) = &scene.lexed.lexemes.get(index)?.token else {
+        return None;
+    };
+    let function = scene
+        .machine
+        .built_in()
+        .iter()
+        .find(|f| f.name == name.as_str() && kind.as_ref().is_none_or(|kind| f.takes(kind)))?;
     let headline = function.headline();
     Some(Help {
         name: name.to_string(),
-        text: format!("{headline}\n\n{}", function.text).trim_end().to_string(),
-        markdown: format!("### `{headline}`\n\n{}", function.text).trim_end().to_string(),
+        text: format!("{headline}\n\n{}", function.text)
+            .trim_end()
+            .to_string(),
+        markdown: format!("### `{headline}`\n\n{}", function.text)
+            .trim_end()
+            .to_string(),
     })
 }

@@ -47,7 +47,10 @@ pub(super) struct OptionMap<'a> {
 impl<'a> Scene<'a> {
     /// The scene of a cursor in code points.
     pub fn new(machine: &'a Machine, code: &'a str, cursor: usize) -> Self {
-        let cursor = code.char_indices().nth(cursor).map_or(code.len(), |(byte, _)| byte);
+        let cursor = code
+            .char_indices()
+            .nth(cursor)
+            .map_or(code.len(), |(byte, _)| byte);
         Self::at_byte(machine, code, cursor)
     }
 
@@ -55,12 +58,25 @@ impl<'a> Scene<'a> {
     pub fn at_byte(machine: &'a Machine, code: &'a str, cursor: usize) -> Self {
         let lexed = lex(code);
         let index = lexed.lexemes.partition_point(|lexeme| lexeme.end < cursor);
-        let word = lexed.lexemes.get(index).filter(|lexeme| lexeme.start < cursor && is_word(code, lexeme.start));
+        let word = lexed
+            .lexemes
+            .get(index)
+            .filter(|lexeme| lexeme.start < cursor && is_word(code, lexeme.start));
         let (before, start) = match word {
             Some(lexeme) => (index, lexeme.start),
-            None => (lexed.lexemes.partition_point(|lexeme| lexeme.end <= cursor), cursor),
+            None => (
+                lexed.lexemes.partition_point(|lexeme| lexeme.end <= cursor),
+                cursor,
+            ),
         };
-        Self { machine, code, lexed, cursor, before, start }
+        Self {
+            machine,
+            code,
+            lexed,
+            cursor,
+            before,
+            start,
+        }
     }
 
     /// The letters before the cursor.
@@ -70,20 +86,32 @@ impl<'a> Scene<'a> {
 
     /// The token so many places before the word; comments are passed over.
     pub fn token(&self, back: usize) -> Option<&Token> {
-        self.index(back).and_then(|index| self.lexed.lexemes.get(index)).map(|lexeme| &lexeme.token)
+        self.index(back)
+            .and_then(|index| self.lexed.lexemes.get(index))
+            .map(|lexeme| &lexeme.token)
     }
 
     fn index(&self, back: usize) -> Option<usize> {
-        let is_code = |i: &usize| self.lexed.lexemes.get(*i).is_some_and(|lexeme| !matches!(lexeme.token, Token::Comment(_)));
+        let is_code = |i: &usize| {
+            self.lexed
+                .lexemes
+                .get(*i)
+                .is_some_and(|lexeme| !matches!(lexeme.token, Token::Comment(_)))
+        };
         (0..self.before).rev().filter(is_code).nth(back)
     }
 
     /// The bytes of a string literal that the cursor stands in, without its quotation mark.
     pub fn string(&self) -> Option<(usize, &'a str)> {
-        let lexeme = self.lexed.lexemes.iter().find(|lexeme| lexeme.start < self.cursor && self.cursor <= lexeme.end)?;
+        let lexeme = self
+            .lexed
+            .lexemes
+            .iter()
+            .find(|lexeme| lexeme.start < self.cursor && self.cursor <= lexeme.end)?;
         let text = self.code.get(lexeme.start..lexeme.end)?;
         let quote = text.chars().next().filter(|c| matches!(c, '"' | '`'))?;
-        let closed = text.len() > 1 && text.ends_with(quote) && !matches!(lexeme.token, Token::LexError(_));
+        let closed =
+            text.len() > 1 && text.ends_with(quote) && !matches!(lexeme.token, Token::LexError(_));
         if closed && self.cursor == lexeme.end {
             return None;
         }
@@ -94,8 +122,15 @@ impl<'a> Scene<'a> {
     /// Whether the cursor stands in a comment.
     pub fn in_comment(&self) -> bool {
         self.lexed.lexemes.iter().any(|lexeme| {
-            let line = self.code.get(lexeme.start..lexeme.end).is_some_and(|text| text.starts_with("//") && !text.ends_with('\n'));
-            let end = if line { self.cursor <= lexeme.end } else { self.cursor < lexeme.end };
+            let line = self
+                .code
+                .get(lexeme.start..lexeme.end)
+                .is_some_and(|text| text.starts_with("//") && !text.ends_with('\n'));
+            let end = if line {
+                self.cursor <= lexeme.end
+            } else {
+                self.cursor < lexeme.end
+            };
             matches!(lexeme.token, Token::Comment(_)) && lexeme.start < self.cursor && end
         })
     }
@@ -133,7 +168,9 @@ impl<'a> Scene<'a> {
                 let open = self.opening(end)?;
                 match open.checked_sub(1).and_then(|index| self.known(index)) {
                     Some(Known::Type(kind)) if kind == "Tensor" => Some(Known::Type(kind)),
-                    Some(Known::Value(value)) if self.type_name(&value) == "Tensor" => Some(Known::Type("Tensor".into())),
+                    Some(Known::Value(value)) if self.type_name(&value) == "Tensor" => {
+                        Some(Known::Type("Tensor".into()))
+                    }
                     Some(_) => None,
                     None => Some(Known::Type("array".into())),
                 }
@@ -152,27 +189,48 @@ impl<'a> Scene<'a> {
     /// The documented function, method or property whose name is the token.
     pub fn entry_at(&self, index: usize) -> Option<&'a Entry> {
         let lexemes = &self.lexed.lexemes;
-        let Token::Identifier(name) = &lexemes.get(index)?.token else { return None };
+        let Token::Identifier(name) = &lexemes.get(index)?.token else {
+            return None;
+        };
         let reference = self.reference()?;
         if let Some(object) = self.behind_dot(index) {
             let known = self.known(object);
             return match known {
-                Some(known) => reference.get(&format!("{}.{name}", self.type_of(&known))).next(),
+                Some(known) => reference
+                    .get(&format!("{}.{name}", self.type_of(&known)))
+                    .next(),
                 // Of an unknown object any method of that name will do, when there is only one.
-                None => only(reference.entries().iter().filter(|entry| matches!(entry.kind, EntryKind::Method | EntryKind::Property) && entry.short() == name.as_str())),
+                None => only(reference.entries().iter().filter(|entry| {
+                    matches!(entry.kind, EntryKind::Method | EntryKind::Property)
+                        && entry.short() == name.as_str()
+                })),
             };
         }
-        let before = |back: usize| index.checked_sub(back).and_then(|i| lexemes.get(i)).map(|lexeme| &lexeme.token);
+        let before = |back: usize| {
+            index
+                .checked_sub(back)
+                .and_then(|i| lexemes.get(i))
+                .map(|lexeme| &lexeme.token)
+        };
         match (before(1), before(2)) {
-            (Some(Token::DoubleColon), Some(Token::Identifier(module))) => reference.get(&format!("{module}::{name}")).next(),
-            _ => reference.get(name).find(|entry| entry.kind != EntryKind::Operator),
+            (Some(Token::DoubleColon), Some(Token::Identifier(module))) => {
+                reference.get(&format!("{module}::{name}")).next()
+            }
+            _ => reference
+                .get(name)
+                .find(|entry| entry.kind != EntryKind::Operator),
         }
     }
 
     /// The last token of the object of `.name`, when the token is such a name.
     pub fn behind_dot(&self, index: usize) -> Option<usize> {
         let dot = index.checked_sub(1)?;
-        matches!(self.lexed.lexemes.get(dot)?.token, Token::Period | Token::Elvis).then(|| dot.checked_sub(1)).flatten()
+        matches!(
+            self.lexed.lexemes.get(dot)?.token,
+            Token::Period | Token::Elvis
+        )
+        .then(|| dot.checked_sub(1))
+        .flatten()
     }
 
     /// The token that opens the bracket which this one closes.
@@ -196,7 +254,14 @@ impl<'a> Scene<'a> {
     fn open(&self) -> Vec<usize> {
         let mut open = Vec::new();
         for index in 0..self.before {
-            let Some(lexeme) = self.lexed.lexemes.get(index).filter(|lexeme| lexeme.end <= self.cursor) else { continue };
+            let Some(lexeme) = self
+                .lexed
+                .lexemes
+                .get(index)
+                .filter(|lexeme| lexeme.end <= self.cursor)
+            else {
+                continue;
+            };
             if opens(&lexeme.token) {
                 open.push(index);
             } else if closes(&lexeme.token) {
@@ -209,7 +274,12 @@ impl<'a> Scene<'a> {
 
     /// The name of the innermost call whose parentheses are open at the cursor.
     pub fn enclosing_call(&self) -> Option<usize> {
-        let paren = self.open().into_iter().find(|&index| matches!(self.lexed.lexemes.get(index).map(|l| &l.token), Some(Token::LeftParen)))?;
+        let paren = self.open().into_iter().find(|&index| {
+            matches!(
+                self.lexed.lexemes.get(index).map(|l| &l.token),
+                Some(Token::LeftParen)
+            )
+        })?;
         paren.checked_sub(1)
     }
 
@@ -237,14 +307,23 @@ impl<'a> Scene<'a> {
             return None;
         }
         let given = self.keys_of(innermost);
-        let key = matches!(self.token(0), Some(Token::Colon)).then(|| self.index(1).and_then(|index| self.name(index))).flatten();
-        Some(OptionMap { entry: entry?, path, given, key })
+        let key = matches!(self.token(0), Some(Token::Colon))
+            .then(|| self.index(1).and_then(|index| self.name(index)))
+            .flatten();
+        Some(OptionMap {
+            entry: entry?,
+            path,
+            given,
+            key,
+        })
     }
 
     /// The key in `key: #{`.
     fn key_before(&self, map: usize) -> Option<String> {
         let colon = map.checked_sub(1)?;
-        matches!(self.lexed.lexemes.get(colon)?.token, Token::Colon).then(|| self.name(colon.checked_sub(1)?)).flatten()
+        matches!(self.lexed.lexemes.get(colon)?.token, Token::Colon)
+            .then(|| self.name(colon.checked_sub(1)?))
+            .flatten()
     }
 
     /// The keys of a map literal, on both sides of the cursor.
@@ -252,7 +331,9 @@ impl<'a> Scene<'a> {
         let mut depth = 0usize;
         let mut keys = Vec::new();
         for index in map..self.lexed.lexemes.len() {
-            let Some(lexeme) = self.lexed.lexemes.get(index) else { break };
+            let Some(lexeme) = self.lexed.lexemes.get(index) else {
+                break;
+            };
             if opens(&lexeme.token) {
                 depth += 1;
             } else if closes(&lexeme.token) {
@@ -260,7 +341,10 @@ impl<'a> Scene<'a> {
                 if depth == 0 {
                     break;
                 }
-            } else if depth == 1 && matches!(lexeme.token, Token::Colon) && lexeme.start != self.start {
+            } else if depth == 1
+                && matches!(lexeme.token, Token::Colon)
+                && lexeme.start != self.start
+            {
                 keys.extend(index.checked_sub(1).and_then(|key| self.name(key)));
             }
         }
@@ -278,12 +362,16 @@ impl<'a> Scene<'a> {
 
     /// The documentation.
     pub fn reference(&self) -> Option<&'a Reference> {
-        self.machine.context.reference().map(|reference| &**reference)
+        self.machine
+            .context
+            .reference()
+            .map(|reference| &**reference)
     }
 
     /// The users' word for the type of a value.
     pub fn type_name(&self, value: &Dynamic) -> String {
-        self.reference().map_or(String::new(), |reference| reference.types.name(value))
+        self.reference()
+            .map_or(String::new(), |reference| reference.types.name(value))
     }
 
     /// The users' word for a known type.
@@ -306,7 +394,9 @@ fn member(reference: &Reference, object: &Known, name: &str) -> Option<Known> {
         }
         Known::Type(kind) => kind.clone(),
     };
-    let entry = reference.get(&format!("{kind}.{name}")).find(|entry| entry.kind == EntryKind::Property)?;
+    let entry = reference
+        .get(&format!("{kind}.{name}"))
+        .find(|entry| entry.kind == EntryKind::Property)?;
     Some(Known::Type(entry.signature.to_string()))
 }
 
@@ -316,5 +406,6 @@ fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
 }
 
 fn is_word(code: &str, at: usize) -> bool {
-    code.get(at..).is_some_and(|rest| rest.starts_with(|c: char| c.is_alphabetic() || c == '_'))
+    code.get(at..)
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_alphabetic() || c == '_'))
 }

@@ -35,7 +35,11 @@ pub(crate) fn explain(signature: &str, style: Style, names: &Names) -> Explanati
     let full = call.full_name();
     let message = match (style, call.types.split_first()) {
         (Style::Method, Some((receiver, rest))) => {
-            format!("{receiver}.{} does not take ({})", call.name, rest.join(", "))
+            format!(
+                "{receiver}.{} does not take ({})",
+                call.name,
+                rest.join(", ")
+            )
         }
         _ => format!("{full} does not take ({given})"),
     };
@@ -45,7 +49,10 @@ pub(crate) fn explain(signature: &str, style: Style, names: &Names) -> Explanati
         fault = fault.hint(format!("there is {overload}"));
     }
     if overloads.len() > MOST {
-        fault = fault.hint(format!("and {} more: help(\"{full}\")", overloads.len() - MOST));
+        fault = fault.hint(format!(
+            "and {} more: help(\"{full}\")",
+            overloads.len() - MOST
+        ));
     }
     fault.into()
 }
@@ -67,8 +74,19 @@ fn parse(signature: &str) -> Call {
         None => (None, name),
     };
     let inner = rest.strip_suffix(')').unwrap_or(rest);
-    let types = if inner.is_empty() { Vec::new() } else { inner.split(", ").map(|t| type_word(t).to_string()).collect() };
-    Call { module, name: name.to_string(), types }
+    let types = if inner.is_empty() {
+        Vec::new()
+    } else {
+        inner
+            .split(", ")
+            .map(|t| type_word(t).to_string())
+            .collect()
+    };
+    Call {
+        module,
+        name: name.to_string(),
+        types,
+    }
 }
 
 fn is_operator(name: &str) -> bool {
@@ -83,7 +101,9 @@ fn operator(call: &Call) -> Explanation {
     };
     let fault = Fault::new(Kind::Type, message);
     match call.types.as_slice() {
-        [left, right] if left == "()" || right == "()" => fault.hint("`()` is the value of a statement that gives nothing").into(),
+        [left, right] if left == "()" || right == "()" => fault
+            .hint("`()` is the value of a statement that gives nothing")
+            .into(),
         _ => fault.into(),
     }
 }
@@ -92,7 +112,11 @@ fn operator(call: &Call) -> Explanation {
 fn overloads(call: &Call, names: &Names) -> Vec<String> {
     let mut list: Vec<String> = Vec::new();
     if call.module.is_none() {
-        for (name, parameters) in names.functions.iter().filter(|(name, _)| *name == call.name) {
+        for (name, parameters) in names
+            .functions
+            .iter()
+            .filter(|(name, _)| *name == call.name)
+        {
             list.push(format!("{name}({})", parameters.join(", ")));
         }
     }
@@ -100,14 +124,30 @@ fn overloads(call: &Call, names: &Names) -> Vec<String> {
         let receiver = call.types.first().map(String::as_str).unwrap_or("");
         let method = format!("{receiver}.{}", call.name);
         let full = call.full_name();
-        list.extend(reference.get(&full).filter(|e| e.kind == EntryKind::Function).map(|entry| entry.headline()));
-        list.extend(reference.get(&method).filter(|e| e.kind == EntryKind::Method).map(|entry| entry.headline()));
+        list.extend(
+            reference
+                .get(&full)
+                .filter(|e| e.kind == EntryKind::Function)
+                .map(|entry| entry.headline()),
+        );
+        list.extend(
+            reference
+                .get(&method)
+                .filter(|e| e.kind == EntryKind::Method)
+                .map(|entry| entry.headline()),
+        );
         if !list.is_empty() {
             return list;
         }
     }
     if call.module.is_none() {
-        list.extend(names.built_in.iter().filter(|f| f.name == call.name).map(BuiltIn::headline));
+        list.extend(
+            names
+                .built_in
+                .iter()
+                .filter(|f| f.name == call.name)
+                .map(BuiltIn::headline),
+        );
     }
     list.sort();
     list.dedup();
@@ -118,32 +158,60 @@ fn unknown(call: &Call, style: Style, names: &Names) -> Explanation {
     let receiver = call.types.first().map_or("", String::as_str);
     let message = match (style, &call.module) {
         (Style::Method, _) => format!("{receiver} has no method `{}`", call.name),
-        (Style::Function, Some(module)) => format!("module `{module}` has no function `{}`", call.name),
+        (Style::Function, Some(module)) => {
+            format!("module `{module}` has no function `{}`", call.name)
+        }
         (Style::Function, None) => format!("unknown function `{}`", call.name),
     };
     let fault = Fault::new(Kind::Name, message);
-    let Some(reference) = &names.reference else { return fault.into() };
+    let Some(reference) = &names.reference else {
+        return fault.into();
+    };
     if let Some(module) = &call.module {
         let members = reference.owned_by(module).map(|entry| entry.short());
         return fault.nearest(&call.name, members).into();
     }
-    let standard = names.built_in.iter().filter(|f| style == Style::Function || f.takes(receiver)).map(|f| f.name.as_str());
+    let standard = names
+        .built_in
+        .iter()
+        .filter(|f| style == Style::Function || f.takes(receiver))
+        .map(|f| f.name.as_str());
     let methods = reference.owned_by(receiver).map(|entry| entry.short());
-    let globals = reference.functions().map(|entry| entry.name.as_str()).filter(|_| style == Style::Function);
+    let globals = reference
+        .functions()
+        .map(|entry| entry.name.as_str())
+        .filter(|_| style == Style::Function);
     let scripted = names.functions.iter().map(|(name, _)| name.as_str());
     let variable = names.variables.iter().find(|(name, _)| *name == call.name);
     if let Some((name, value)) = variable
         && value.is_fnptr()
     {
-        return fault.hint(format!("`{name}` holds a closure: write `{name}.call(...)`")).into();
+        return fault
+            .hint(format!(
+                "`{name}` holds a closure: write `{name}.call(...)`"
+            ))
+            .into();
     }
-    if let Some(property) = reference.get(&format!("{receiver}.{}", call.name)).find(|e| e.kind == EntryKind::Property) {
-        return fault.hint(format!("`{}` is a property: write it without parentheses", property.short())).into();
+    if let Some(property) = reference
+        .get(&format!("{receiver}.{}", call.name))
+        .find(|e| e.kind == EntryKind::Property)
+    {
+        return fault
+            .hint(format!(
+                "`{}` is a property: write it without parentheses",
+                property.short()
+            ))
+            .into();
     }
-    if let Some(near) = nearest(&call.name, scripted.chain(methods).chain(globals).chain(standard)) {
+    if let Some(near) = nearest(
+        &call.name,
+        scripted.chain(methods).chain(globals).chain(standard),
+    ) {
         return fault.hint(format!("did you mean `{near}`?")).into();
     }
-    let elsewhere = reference.entries().iter().find(|entry| entry.kind == EntryKind::Function && entry.owner().is_some() && entry.short() == call.name);
+    let elsewhere = reference.entries().iter().find(|entry| {
+        entry.kind == EntryKind::Function && entry.owner().is_some() && entry.short() == call.name
+    });
     match elsewhere {
         Some(entry) => fault.hint(format!("there is `{}`", entry.name)).into(),
         None => fault.into(),
@@ -166,7 +234,11 @@ pub(crate) struct BuiltIn {
 impl BuiltIn {
     /// `push(array, item: any)`.
     pub fn headline(&self) -> String {
-        let typed = |(i, kind): (usize, &String)| match self.parameters.get(i).filter(|name| !name.is_empty() && *name != "_") {
+        let typed = |(i, kind): (usize, &String)| match self
+            .parameters
+            .get(i)
+            .filter(|name| !name.is_empty() && *name != "_")
+        {
             Some(name) => format!("{name}: {kind}"),
             None => kind.clone(),
         };
@@ -176,7 +248,9 @@ impl BuiltIn {
 
     /// Whether its first parameter is of that type.
     pub fn takes(&self, kind: &str) -> bool {
-        self.types.first().is_some_and(|first| first == kind || first == "any")
+        self.types
+            .first()
+            .is_some_and(|first| first == kind || first == "any")
     }
 }
 
@@ -192,10 +266,30 @@ pub(crate) fn built_in(engine: &Engine) -> Vec<BuiltIn> {
             None => (parameter.trim().to_string(), String::new()),
         };
         let count = info.metadata.num_params;
-        let (parameters, types): (Vec<String>, Vec<String>) = info.metadata.params_info.iter().take(count).map(split).unzip();
-        let types = types.iter().map(|kind| type_word(kind.trim_start_matches("&mut ")).to_string()).collect();
-        let text = info.metadata.comments.iter().map(|line| line.as_str()).collect::<Vec<_>>().join("\n");
-        Some(BuiltIn { name: name.to_string(), types, parameters, text: text.replace("/// ", "").replace("///", "") })
+        let (parameters, types): (Vec<String>, Vec<String>) = info
+            .metadata
+            .params_info
+            .iter()
+            .take(count)
+            .map(split)
+            .unzip();
+        let types = types
+            .iter()
+            .map(|kind| type_word(kind.trim_start_matches("&mut ")).to_string())
+            .collect();
+        let text = info
+            .metadata
+            .comments
+            .iter()
+            .map(|line| line.as_str())
+            .collect::<Vec<_>>()
+            .join("\n");
+        Some(BuiltIn {
+            name: name.to_string(),
+            types,
+            parameters,
+            text: text.replace("/// ", "").replace("///", ""),
+        })
     };
     engine.collect_fn_metadata(None, words, true)
 }

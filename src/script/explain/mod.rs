@@ -52,7 +52,10 @@ impl Explainer<'_> {
         loop {
             match error {
                 EvalAltResult::ErrorInFunctionCall(name, _, inner, position) => {
-                    trace.push(Frame { function: function_name(&name), place: self.sources.place(&source, position) });
+                    trace.push(Frame {
+                        function: function_name(&name),
+                        place: self.sources.place(&source, position),
+                    });
                     if let Some(definition) = self.sources.of_function(&name) {
                         source = definition.to_string();
                     }
@@ -69,11 +72,23 @@ impl Explainer<'_> {
         let position = error.position();
         let mut fault = runtime::explain(&error, self.style(&source, position), self.names);
         if let EvalAltResult::ErrorPropertyNotFound(key, _) = &error {
-            fault = fault.nearest(key, self.sibling_keys(&source, position).iter().map(String::as_str));
+            fault = fault.nearest(
+                key,
+                self.sibling_keys(&source, position)
+                    .iter()
+                    .map(String::as_str),
+            );
         }
         let place = self.place(&source, position, &fault.spot);
         let place = place.or_else(|| trace.iter().find_map(|frame: &Frame| frame.place.clone()));
-        Diagnostic { kind: fault.kind, message: fault.message, hints: fault.hints, place, trace, ..Diagnostic::new(Kind::Internal, "") }
+        Diagnostic {
+            kind: fault.kind,
+            message: fault.message,
+            hints: fault.hints,
+            place,
+            trace,
+            ..Diagnostic::new(Kind::Internal, "")
+        }
     }
 
     fn place(&self, source: &str, position: Position, spot: &Spot) -> Option<Place> {
@@ -92,17 +107,32 @@ impl Explainer<'_> {
             let (mut index, _) = lexed.at(byte)?;
             let mut chain = Vec::new();
             while let Some([Token::Identifier(name), Token::Period]) =
-                index.checked_sub(2).and_then(|i| Some([&lexed.lexemes.get(i)?.token, &lexed.lexemes.get(i + 1)?.token]))
+                index.checked_sub(2).and_then(|i| {
+                    Some([
+                        &lexed.lexemes.get(i)?.token,
+                        &lexed.lexemes.get(i + 1)?.token,
+                    ])
+                })
             {
                 chain.push(name.to_string());
                 index -= 2;
             }
-            let mut value = self.names.variables.iter().find(|(name, _)| Some(name) == chain.last())?.1.clone();
+            let mut value = self
+                .names
+                .variables
+                .iter()
+                .find(|(name, _)| Some(name) == chain.last())?
+                .1
+                .clone();
             for key in chain.iter().rev().skip(1) {
                 let inner = value.read_lock::<rhai::Map>()?.get(key.as_str())?.clone();
                 value = inner;
             }
-            let keys = value.read_lock::<rhai::Map>()?.keys().map(ToString::to_string).collect();
+            let keys = value
+                .read_lock::<rhai::Map>()?
+                .keys()
+                .map(ToString::to_string)
+                .collect();
             Some(keys)
         };
         chain().unwrap_or_default()
@@ -118,11 +148,19 @@ impl Explainer<'_> {
             let before = lexed.lexemes.get(index.checked_sub(1)?)?;
             Some(matches!(before.token, Token::Period | Token::Elvis))
         };
-        if behind_dot().unwrap_or(false) { calls::Style::Method } else { calls::Style::Function }
+        if behind_dot().unwrap_or(false) {
+            calls::Style::Method
+        } else {
+            calls::Style::Function
+        }
     }
 }
 
 /// Closures have no name of their own.
 fn function_name(name: &str) -> String {
-    if name.starts_with("anon$") { "closure".into() } else { name.to_string() }
+    if name.starts_with("anon$") {
+        "closure".into()
+    } else {
+        name.to_string()
+    }
 }

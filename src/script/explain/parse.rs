@@ -16,7 +16,9 @@ pub(crate) fn explain(error: &ParseError, source: &str, text: &str, names: &Name
     let at = byte_of(text, error.position());
     let (message, hints) = words(error.err_type(), text, &lexed, at, names);
     let kind = match error.err_type() {
-        ParseErrorType::ExprTooDeep | ParseErrorType::LiteralTooLarge(..) | ParseErrorType::TooManyFunctions => Kind::Limit,
+        ParseErrorType::ExprTooDeep
+        | ParseErrorType::LiteralTooLarge(..)
+        | ParseErrorType::TooManyFunctions => Kind::Limit,
         ParseErrorType::MismatchedType(..) => Kind::Type,
         _ => Kind::Syntax,
     };
@@ -47,38 +49,93 @@ fn place(kind: &ParseErrorType, source: &str, text: &str, lexed: &Lexed, at: usi
     span_place(source, text, at, end)
 }
 
-fn words(kind: &ParseErrorType, text: &str, lexed: &Lexed, at: usize, names: &Names) -> (String, Vec<String>) {
+fn words(
+    kind: &ParseErrorType,
+    text: &str,
+    lexed: &Lexed,
+    at: usize,
+    names: &Names,
+) -> (String, Vec<String>) {
     use ParseErrorType::*;
-    let found = lexed.at(at).and_then(|(_, lexeme)| text.get(lexeme.start..lexeme.end)).unwrap_or("");
+    let found = lexed
+        .at(at)
+        .and_then(|(_, lexeme)| text.get(lexeme.start..lexeme.end))
+        .unwrap_or("");
     let is_end = lexed.code().all(|lexeme| lexeme.end <= at);
     let (message, hints) = match kind {
         _ if is_end && is_incomplete(kind) => ("the code ends too early".to_string(), Vec::new()),
         BadInput(error) => bad_input(error),
-        MissingToken(token, purpose) if token == ";" => missing_semicolon(purpose, found, text, lexed, at, names),
-        MissingToken(token, _) if [")", "]", "}"].contains(&token.as_str()) => (format!("expected `{token}`, found `{found}`"), Vec::new()),
+        MissingToken(token, purpose) if token == ";" => {
+            missing_semicolon(purpose, found, text, lexed, at, names)
+        }
+        MissingToken(token, _) if [")", "]", "}"].contains(&token.as_str()) => {
+            (format!("expected `{token}`, found `{found}`"), Vec::new())
+        }
         MismatchedType(expected, got) => (format!("expected {expected}, got {got}"), Vec::new()),
-        MissingToken(token, purpose) => (format!("expected `{token}` {}, found `{found}`", lower_first(purpose)).replace("  ", " "), Vec::new()),
+        MissingToken(token, purpose) => (
+            format!(
+                "expected `{token}` {}, found `{found}`",
+                lower_first(purpose)
+            )
+            .replace("  ", " "),
+            Vec::new(),
+        ),
         Reserved(word) => reserved(word),
-        VariableExpected if is_word(found) => (format!("`{found}` is a keyword and cannot be a name"), Vec::new()),
+        VariableExpected if is_word(found) => (
+            format!("`{found}` is a keyword and cannot be a name"),
+            Vec::new(),
+        ),
         VariableExpected => (format!("expected a name, found `{found}`"), Vec::new()),
-        PropertyExpected => (format!("expected the name of a key, property or method, found `{found}`"), Vec::new()),
-        ExprExpected(what) if what.is_empty() => (format!("expected an expression, found `{found}`"), Vec::new()),
-        UnknownOperator(operator) => (format!("there is no operator `{operator}`"), operator_hint(operator)),
+        PropertyExpected => (
+            format!("expected the name of a key, property or method, found `{found}`"),
+            Vec::new(),
+        ),
+        ExprExpected(what) if what.is_empty() => (
+            format!("expected an expression, found `{found}`"),
+            Vec::new(),
+        ),
+        UnknownOperator(operator) => (
+            format!("there is no operator `{operator}`"),
+            operator_hint(operator),
+        ),
         DuplicatedProperty(key) => (format!("key `{key}` is given twice"), Vec::new()),
         FnDuplicatedDefinition(name, count) => (
-            format!("function `{name}` with {count} parameter{} is defined twice in one cell", if *count == 1 { "" } else { "s" }),
+            format!(
+                "function `{name}` with {count} parameter{} is defined twice in one cell",
+                if *count == 1 { "" } else { "s" }
+            ),
             vec!["a later cell may define it anew".to_string()],
         ),
-        WrongFnDefinition => ("functions are defined at the top of a cell, not inside a block or another function".to_string(), vec!["a closure can stand anywhere: `let f = |x| x + 1;`".to_string()]),
-        AssignmentToConstant(name) if name.is_empty() => ("this cannot be assigned to".to_string(), vec!["to compare, write `==`".to_string()]),
-        AssignmentToConstant(name) => (format!("`{name}` is a constant and cannot be changed"), vec![format!("declare it with `let {name} = ...`")]),
-        AssignmentToInvalidLHS(_) => ("this cannot be assigned to".to_string(), vec!["to compare, write `==`".to_string()]),
-        ExprTooDeep => ("the expression is nested too deeply".to_string(), vec!["give its parts names with `let`".to_string()]),
-        LoopBreak => ("`break` and `continue` must stand in a loop".to_string(), Vec::new()),
+        WrongFnDefinition => (
+            "functions are defined at the top of a cell, not inside a block or another function"
+                .to_string(),
+            vec!["a closure can stand anywhere: `let f = |x| x + 1;`".to_string()],
+        ),
+        AssignmentToConstant(name) if name.is_empty() => (
+            "this cannot be assigned to".to_string(),
+            vec!["to compare, write `==`".to_string()],
+        ),
+        AssignmentToConstant(name) => (
+            format!("`{name}` is a constant and cannot be changed"),
+            vec![format!("declare it with `let {name} = ...`")],
+        ),
+        AssignmentToInvalidLHS(_) => (
+            "this cannot be assigned to".to_string(),
+            vec!["to compare, write `==`".to_string()],
+        ),
+        ExprTooDeep => (
+            "the expression is nested too deeply".to_string(),
+            vec!["give its parts names with `let`".to_string()],
+        ),
+        LoopBreak => (
+            "`break` and `continue` must stand in a loop".to_string(),
+            Vec::new(),
+        ),
         other => (lower_first(&other.to_string()), Vec::new()),
     };
     let mut hints = hints;
-    if let Some(hint) = unclosed(text, lexed).filter(|_| is_end || matches!(kind, MissingToken(..))) {
+    if let Some(hint) = unclosed(text, lexed).filter(|_| is_end || matches!(kind, MissingToken(..)))
+    {
         hints.push(hint);
     }
     (message, hints)
@@ -88,8 +145,13 @@ fn words(kind: &ParseErrorType, text: &str, lexed: &Lexed, at: usize, names: &Na
 pub(crate) fn is_incomplete(kind: &ParseErrorType) -> bool {
     use ParseErrorType::*;
     match kind {
-        UnexpectedEOF | MissingToken(..) | ExprExpected(_) | VariableExpected | PropertyExpected | MissingSymbol(_) => true,
-        FnMissingName | FnMissingParams(_) | FnMissingBody(_) | MalformedIndexExpr(_) | MalformedCapture(_) => true,
+        UnexpectedEOF | MissingToken(..) | ExprExpected(_) | VariableExpected
+        | PropertyExpected | MissingSymbol(_) => true,
+        FnMissingName
+        | FnMissingParams(_)
+        | FnMissingBody(_)
+        | MalformedIndexExpr(_)
+        | MalformedCapture(_) => true,
         BadInput(LexError::UnterminatedString) => true,
         _ => false,
     }
@@ -99,29 +161,67 @@ fn bad_input(error: &LexError) -> (String, Vec<String>) {
     match error {
         LexError::UnterminatedString => (
             "the string is not closed".to_string(),
-            vec!["a string in `\"` ends on its line; one in back-ticks may have several".to_string()],
+            vec![
+                "a string in `\"` ends on its line; one in back-ticks may have several".to_string(),
+            ],
         ),
         LexError::UnexpectedInput(what) => (format!("`{what}` means nothing here"), Vec::new()),
-        LexError::MalformedEscapeSequence(what) => (format!("`{what}` is no escape sequence"), vec!["write `\\\\` for a backslash".to_string()]),
+        LexError::MalformedEscapeSequence(what) => (
+            format!("`{what}` is no escape sequence"),
+            vec!["write `\\\\` for a backslash".to_string()],
+        ),
         LexError::MalformedNumber(what) => (format!("`{what}` is no number"), Vec::new()),
-        LexError::MalformedChar(what) => (format!("`'{what}'` is not one character"), vec!["strings stand in `\"`".to_string()]),
+        LexError::MalformedChar(what) => (
+            format!("`'{what}'` is not one character"),
+            vec!["strings stand in `\"`".to_string()],
+        ),
         LexError::MalformedIdentifier(what) => (format!("`{what}` cannot be a name"), Vec::new()),
-        LexError::ImproperSymbol(symbol, _) => (format!("there is no operator `{symbol}`"), operator_hint(symbol)),
+        LexError::ImproperSymbol(symbol, _) => (
+            format!("there is no operator `{symbol}`"),
+            operator_hint(symbol),
+        ),
         other => (lower_first(&other.to_string()), Vec::new()),
     }
 }
 
 /// Two expressions in a row: a `;` is missing, or something else that is told apart here.
-fn missing_semicolon(purpose: &str, found: &str, text: &str, lexed: &Lexed, at: usize, names: &Names) -> (String, Vec<String>) {
+fn missing_semicolon(
+    purpose: &str,
+    found: &str,
+    text: &str,
+    lexed: &Lexed,
+    at: usize,
+    names: &Names,
+) -> (String, Vec<String>) {
     let before = lexed.code().filter(|lexeme| lexeme.end <= at).last();
     if !purpose.contains("terminate") {
-        return (format!("expected `;` {purpose}, found `{found}`"), Vec::new());
+        return (
+            format!("expected `;` {purpose}, found `{found}`"),
+            Vec::new(),
+        );
     }
-    let message = if found.is_empty() { "a `;` is missing".to_string() } else { format!("a `;` is missing before `{found}`") };
+    let message = if found.is_empty() {
+        "a `;` is missing".to_string()
+    } else {
+        format!("a `;` is missing before `{found}`")
+    };
     let mut hints = Vec::new();
     if let Some(Token::Identifier(word)) = before.map(|lexeme| &lexeme.token) {
         let known = |name: &str| names.variables.iter().any(|(variable, _)| variable == name);
-        let python = matches!(word.as_str(), "def" | "import" | "from" | "print" | "del" | "class" | "lambda" | "elif" | "not" | "and" | "or");
+        let python = matches!(
+            word.as_str(),
+            "def"
+                | "import"
+                | "from"
+                | "print"
+                | "del"
+                | "class"
+                | "lambda"
+                | "elif"
+                | "not"
+                | "and"
+                | "or"
+        );
         if python {
             hints.push(format!("`{word}` is Python; see help(\"language\")"));
         } else if !known(word)
@@ -130,7 +230,8 @@ fn missing_semicolon(purpose: &str, found: &str, text: &str, lexed: &Lexed, at: 
             hints.push(format!("did you mean `{near}`?"));
         }
     }
-    let same_line = before.is_some_and(|lexeme| line_column(text, lexeme.end).0 == line_column(text, at).0);
+    let same_line =
+        before.is_some_and(|lexeme| line_column(text, lexeme.end).0 == line_column(text, at).0);
     if hints.is_empty() && !same_line {
         hints.push("a statement ends with `;`, only the last of a cell may go without".to_string());
     }
@@ -139,13 +240,16 @@ fn missing_semicolon(purpose: &str, found: &str, text: &str, lexed: &Lexed, at: 
 
 /// The words that begin something.
 pub(crate) const KEYWORDS: [&str; 19] = [
-    "let", "const", "if", "else", "switch", "do", "while", "until", "loop", "for", "in", "fn", "return", "throw", "try", "catch", "break",
-    "continue", "private",
+    "let", "const", "if", "else", "switch", "do", "while", "until", "loop", "for", "in", "fn",
+    "return", "throw", "try", "catch", "break", "continue", "private",
 ];
 
 fn reserved(word: &str) -> (String, Vec<String>) {
     if !is_word(word) {
-        return (format!("there is no operator `{word}`"), operator_hint(word));
+        return (
+            format!("there is no operator `{word}`"),
+            operator_hint(word),
+        );
     }
     let instead = match word {
         "var" => "the variance of a tensor is `x.variance()`; a variable is declared with `let`",
@@ -153,12 +257,19 @@ fn reserved(word: &str) -> (String, Vec<String>) {
         "match" | "case" | "default" => "write `switch x { 1 => ..., _ => ... }`",
         "null" | "nil" | "void" => "nothing is written `()`",
         "new" => "objects are made by calling a function, e.g. `nn::linear(2, 3)`",
-        "import" | "export" | "use" | "package" => "files cannot import each other; one script is one file",
-        "async" | "await" | "yield" | "spawn" | "thread" | "go" | "sync" => "there are no threads in scripts; long work runs in parallel by itself",
+        "import" | "export" | "use" | "package" => {
+            "files cannot import each other; one script is one file"
+        }
+        "async" | "await" | "yield" | "spawn" | "thread" | "go" | "sync" => {
+            "there are no threads in scripts; long work runs in parallel by itself"
+        }
         "is" => "equality is `==`",
         _ => "choose another name",
     };
-    (format!("`{word}` is a reserved word"), vec![instead.to_string()])
+    (
+        format!("`{word}` is a reserved word"),
+        vec![instead.to_string()],
+    )
 }
 
 fn operator_hint(operator: &str) -> Vec<String> {
@@ -183,9 +294,18 @@ fn operator_hint(operator: &str) -> Vec<String> {
 fn unclosed(text: &str, lexed: &Lexed) -> Option<String> {
     let open = open_brackets(lexed);
     let (line, column) = line_column(text, *open.last()?);
-    let bracket = text.get(*open.last()?..)?.split(|c: char| !"#([{".contains(c)).next()?;
-    let bracket = if bracket.starts_with('#') { "#{" } else { bracket.get(..1)? };
-    Some(format!("`{bracket}` in line {line}, column {column} is not closed"))
+    let bracket = text
+        .get(*open.last()?..)?
+        .split(|c: char| !"#([{".contains(c))
+        .next()?;
+    let bracket = if bracket.starts_with('#') {
+        "#{"
+    } else {
+        bracket.get(..1)?
+    };
+    Some(format!(
+        "`{bracket}` in line {line}, column {column} is not closed"
+    ))
 }
 
 /// The first bytes of all brackets that are not closed, outermost first.
@@ -193,7 +313,11 @@ pub(crate) fn open_brackets(lexed: &Lexed) -> Vec<usize> {
     let mut open = Vec::new();
     for lexeme in lexed.code() {
         match lexeme.token {
-            Token::LeftBrace | Token::LeftParen | Token::LeftBracket | Token::MapStart | Token::QuestionBracket => open.push(lexeme.start),
+            Token::LeftBrace
+            | Token::LeftParen
+            | Token::LeftBracket
+            | Token::MapStart
+            | Token::QuestionBracket => open.push(lexeme.start),
             Token::RightBrace | Token::RightParen | Token::RightBracket => {
                 open.pop();
             }

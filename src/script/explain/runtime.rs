@@ -3,7 +3,9 @@
 use rhai::{Dynamic, EvalAltResult};
 
 use super::{Explanation, Names, calls};
-use crate::{Kind, engine::CALL_DEPTH, fault::Fault, help::EntryKind, names::nearest, value::type_word};
+use crate::{
+    Kind, engine::CALL_DEPTH, fault::Fault, help::EntryKind, names::nearest, value::type_word,
+};
 
 /// Explains the innermost error of a chain.
 pub(crate) fn explain(error: &EvalAltResult, style: calls::Style, names: &Names) -> Explanation {
@@ -15,22 +17,43 @@ pub(crate) fn explain(error: &EvalAltResult, style: calls::Style, names: &Names)
         ErrorVariableNotFound(name, _) => unknown_variable(name, names),
         ErrorModuleNotFound(name, _) => unknown_module(name, names),
         ErrorDotExpr(message, _) => property(message, names),
-        ErrorPropertyNotFound(name, _) => Fault::new(Kind::Name, format!("the map has no key `{name}`")),
-        ErrorIndexNotFound(index, _) => Fault::new(Kind::Value, format!("there is nothing at index {index}")),
-        ErrorMismatchDataType(expected, got, _) | ErrorMismatchOutputType(expected, got, _) => mismatch(expected, got),
+        ErrorPropertyNotFound(name, _) => {
+            Fault::new(Kind::Name, format!("the map has no key `{name}`"))
+        }
+        ErrorIndexNotFound(index, _) => {
+            Fault::new(Kind::Value, format!("there is nothing at index {index}"))
+        }
+        ErrorMismatchDataType(expected, got, _) | ErrorMismatchOutputType(expected, got, _) => {
+            mismatch(expected, got)
+        }
         ErrorIndexingType(types, _) => indexing(types),
         ErrorAssignmentToConstant(name, _) => constant(name),
         ErrorNonPureMethodCallOnConstant(name, _) => {
             let name = name.rsplit('$').next().unwrap_or(name);
-            Fault::new(Kind::Value, format!("`{name}` changes its object, which is a constant here"))
+            Fault::new(
+                Kind::Value,
+                format!("`{name}` changes its object, which is a constant here"),
+            )
         }
         ErrorArithmetic(message, _) => arithmetic(message),
-        ErrorVariableExists(name, _) | ErrorForbiddenVariable(name, _) => Fault::new(Kind::Name, format!("`{name}` cannot be declared here")),
-        ErrorUnboundThis(_) => Fault::new(Kind::Name, "`this` is bound only in a function that is called as a method"),
-        ErrorFor(_) => Fault::new(Kind::Type, "`for` cannot go through this value").hint("it goes through ranges, arrays, strings, maps and tensors (along the first axis)"),
+        ErrorVariableExists(name, _) | ErrorForbiddenVariable(name, _) => {
+            Fault::new(Kind::Name, format!("`{name}` cannot be declared here"))
+        }
+        ErrorUnboundThis(_) => Fault::new(
+            Kind::Name,
+            "`this` is bound only in a function that is called as a method",
+        ),
+        ErrorFor(_) => Fault::new(Kind::Type, "`for` cannot go through this value").hint(
+            "it goes through ranges, arrays, strings, maps and tensors (along the first axis)",
+        ),
         ErrorDataRace(name, _) => data_race(name),
-        ErrorParsing(kind, _) => Fault::new(Kind::Syntax, super::parse::lower_first(&kind.to_string())),
-        ErrorSystem(message, inner) => Fault::new(Kind::Internal, format!("{message} {inner}").trim().to_string()),
+        ErrorParsing(kind, _) => {
+            Fault::new(Kind::Syntax, super::parse::lower_first(&kind.to_string()))
+        }
+        ErrorSystem(message, inner) => Fault::new(
+            Kind::Internal,
+            format!("{message} {inner}").trim().to_string(),
+        ),
         LoopBreak(..) => Fault::new(Kind::Syntax, "`break` and `continue` must stand in a loop"),
         other => bounds_or_limit(other),
     }
@@ -42,10 +65,15 @@ fn bounds_or_limit(error: &EvalAltResult) -> Explanation {
         ErrorArrayBounds(size, index, _) => out_of_range("an array", *size, *index),
         ErrorStringBounds(size, index, _) => out_of_range("a string", *size, *index),
         ErrorBitFieldBounds(size, index, _) => out_of_range("a bit field", *size, *index),
-        ErrorStackOverflow(_) => Fault::new(Kind::Limit, format!("functions call each other more than {CALL_DEPTH} deep")).hint("use a loop instead of recursion"),
+        ErrorStackOverflow(_) => Fault::new(
+            Kind::Limit,
+            format!("functions call each other more than {CALL_DEPTH} deep"),
+        )
+        .hint("use a loop instead of recursion"),
         ErrorDataTooLarge(what, _) => {
             let what = super::parse::lower_first(what).replace("/BLOB", "");
-            Fault::new(Kind::Limit, format!("{what} is over the limit")).hint("large data belongs into a tensor")
+            Fault::new(Kind::Limit, format!("{what} is over the limit"))
+                .hint("large data belongs into a tensor")
         }
         ErrorTooManyOperations(_) => Fault::new(Kind::Limit, "too many operations"),
         ErrorTooManyVariables(_) => Fault::new(Kind::Limit, "too many variables"),
@@ -65,33 +93,63 @@ fn thrown(value: &Dynamic) -> Explanation {
     if let Some(fault) = value.read_lock::<Fault>() {
         return fault.clone();
     }
-    let message = if value.is_unit() { "thrown by the script".to_string() } else { value.to_string() };
+    let message = if value.is_unit() {
+        "thrown by the script".to_string()
+    } else {
+        value.to_string()
+    };
     Fault::new(Kind::Thrown, message)
 }
 
 fn unknown_variable(name: &str, names: &Names) -> Explanation {
     if let Some((module, member)) = name.rsplit_once("::") {
         let fault = Fault::new(Kind::Name, format!("module `{module}` has no `{member}`"));
-        let Some(reference) = &names.reference else { return fault };
-        return fault.nearest(member, reference.owned_by(module).map(|entry| entry.short()));
+        let Some(reference) = &names.reference else {
+            return fault;
+        };
+        return fault.nearest(
+            member,
+            reference.owned_by(module).map(|entry| entry.short()),
+        );
     }
     let fault = Fault::new(Kind::Name, format!("unknown variable `{name}`"));
-    let modules = names.reference.as_ref().map(|reference| reference.modules()).unwrap_or_default();
+    let modules = names
+        .reference
+        .as_ref()
+        .map(|reference| reference.modules())
+        .unwrap_or_default();
     if modules.contains(&name) {
-        return fault.hint(format!("`{name}` is a module: its members are written `{name}::member`"));
+        return fault.hint(format!(
+            "`{name}` is a module: its members are written `{name}::member`"
+        ));
     }
     let variables = names.variables.iter().map(|(name, _)| name.as_str());
-    let functions = names.functions.iter().map(|(name, _)| name.as_str()).filter(|name| !name.starts_with("anon$"));
-    let documented = names.reference.iter().flat_map(|reference| reference.functions()).map(|entry| entry.name.as_str());
+    let functions = names
+        .functions
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| !name.starts_with("anon$"));
+    let documented = names
+        .reference
+        .iter()
+        .flat_map(|reference| reference.functions())
+        .map(|entry| entry.name.as_str());
     if let Some(near) = nearest(name, variables) {
         return fault.hint(format!("did you mean `{near}`?"));
     }
-    fault.nearest(name, functions.chain(documented).chain(modules.iter().copied()))
+    fault.nearest(
+        name,
+        functions.chain(documented).chain(modules.iter().copied()),
+    )
 }
 
 fn unknown_module(name: &str, names: &Names) -> Explanation {
     let fault = Fault::new(Kind::Name, format!("unknown module `{name}`"));
-    let modules = names.reference.as_ref().map(|reference| reference.modules()).unwrap_or_default();
+    let modules = names
+        .reference
+        .as_ref()
+        .map(|reference| reference.modules())
+        .unwrap_or_default();
     match nearest(name, modules.iter().copied()) {
         Some(near) => fault.hint(format!("did you mean `{near}`?")),
         None => fault.hint(format!("there are {}", crate::names::listed(modules))),
@@ -106,14 +164,25 @@ fn property(message: &str, names: &Names) -> Explanation {
     };
     let kind = type_word(kind);
     if message.starts_with("No writable") {
-        return Fault::new(Kind::Name, format!("{kind} has no property `{property}` that can be set"));
+        return Fault::new(
+            Kind::Name,
+            format!("{kind} has no property `{property}` that can be set"),
+        );
     }
     let fault = Fault::new(Kind::Name, format!("{kind} has no property `{property}`"));
-    let Some(reference) = &names.reference else { return fault };
-    if reference.get(&format!("{kind}.{property}")).any(|entry| entry.kind == EntryKind::Method) {
+    let Some(reference) = &names.reference else {
+        return fault;
+    };
+    if reference
+        .get(&format!("{kind}.{property}"))
+        .any(|entry| entry.kind == EntryKind::Method)
+    {
         return fault.hint(format!("`{property}` is a method: write `.{property}()`"));
     }
-    fault.nearest(property, reference.owned_by(kind).map(|entry| entry.short()))
+    fault.nearest(
+        property,
+        reference.owned_by(kind).map(|entry| entry.short()),
+    )
 }
 
 fn mismatch(expected: &str, got: &str) -> Explanation {
@@ -130,9 +199,15 @@ fn indexing(types: &str) -> Explanation {
     let index = index.split(']').next().unwrap_or("");
     let (object, index) = (type_word(object), type_word(index));
     match types.split_once("] = ") {
-        Some((_, value)) => Fault::new(Kind::Type, format!("{object}[{index}] cannot be set to {}", type_word(value))),
+        Some((_, value)) => Fault::new(
+            Kind::Type,
+            format!("{object}[{index}] cannot be set to {}", type_word(value)),
+        ),
         None if index.is_empty() => Fault::new(Kind::Type, format!("{object} cannot be indexed")),
-        None => Fault::new(Kind::Type, format!("{object} cannot be indexed with {index}")),
+        None => Fault::new(
+            Kind::Type,
+            format!("{object} cannot be indexed with {index}"),
+        ),
     }
 }
 
@@ -140,7 +215,11 @@ fn constant(name: &str) -> Explanation {
     if name.is_empty() {
         return Fault::new(Kind::Value, "a constant cannot be changed");
     }
-    Fault::new(Kind::Value, format!("`{name}` is a constant and cannot be changed")).hint(format!("declare it with `let {name} = ...`"))
+    Fault::new(
+        Kind::Value,
+        format!("`{name}` is a constant and cannot be changed"),
+    )
+    .hint(format!("declare it with `let {name} = ...`"))
 }
 
 fn arithmetic(message: &str) -> Explanation {
@@ -156,10 +235,21 @@ fn arithmetic(message: &str) -> Explanation {
 }
 
 fn data_race(name: &str) -> Explanation {
-    let what = if name.is_empty() { "a variable".to_string() } else { format!("`{name}`") };
-    Fault::new(Kind::Value, format!("{what} is read while it is being changed")).hint("copy it first: `let copy = x;`")
+    let what = if name.is_empty() {
+        "a variable".to_string()
+    } else {
+        format!("`{name}`")
+    };
+    Fault::new(
+        Kind::Value,
+        format!("{what} is read while it is being changed"),
+    )
+    .hint("copy it first: `let copy = x;`")
 }
 
 fn out_of_range(what: &str, size: usize, index: i64) -> Explanation {
-    Fault::new(Kind::Value, format!("index {index} is out of range for {what} of {size}"))
+    Fault::new(
+        Kind::Value,
+        format!("index {index} is out of range for {what} of {size}"),
+    )
 }

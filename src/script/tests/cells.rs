@@ -31,7 +31,10 @@ fn the_last_expression_is_shown_unless_closed() {
     assert_eq!(show(s, "1 + 1; // why not"), None);
     assert_eq!(show(s, "let x = 3"), None);
     assert_eq!(show(s, "x * 2.5 // why not").as_deref(), Some("7.5"));
-    assert_eq!(show(s, "if x > 2 { \"big\" } else { \"small\" }").as_deref(), Some("\"big\""));
+    assert_eq!(
+        show(s, "if x > 2 { \"big\" } else { \"small\" }").as_deref(),
+        Some("\"big\"")
+    );
     assert_eq!(show(s, "()"), None);
     assert_eq!(show(s, "  \n// nothing\n"), None);
 }
@@ -42,13 +45,36 @@ fn functions_see_the_variables_as_they_are() {
     show(s, "let lr = 1.0; fn step(x) { x * lr }");
     assert_eq!(show(s, "step(2.0)").as_deref(), Some("2.0"));
     assert_eq!(show(s, "lr = 0.5; step(2.0)").as_deref(), Some("1.0"));
-    assert_eq!(show(s, "let got = []; for i in 1..4 { lr = i; got.push(step(10)); } got").as_deref(), Some("[10, 20, 30]"));
+    assert_eq!(
+        show(
+            s,
+            "let got = []; for i in 1..4 { lr = i; got.push(step(10)); } got"
+        )
+        .as_deref(),
+        Some("[10, 20, 30]")
+    );
     show(s, "let log = []; fn note(x) { log.push(x); }");
     assert_eq!(show(s, "note(1); note(2); log").as_deref(), Some("[1, 2]"));
-    assert_eq!(show(s, "let n = 1; fn bump() { n += 1; } bump(); bump(); n").as_deref(), Some("3"));
-    assert_eq!(show(s, "const C = 7; fn c() { C } c()").as_deref(), Some("7"));
-    assert_eq!(show(s, "fn shadow(lr) { lr } shadow(99)").as_deref(), Some("99"));
-    assert_eq!(show(s, "fn mapped(xs) { xs.map(|x| x * lr) } lr = 3; mapped([1, 2])").as_deref(), Some("[3, 6]"));
+    assert_eq!(
+        show(s, "let n = 1; fn bump() { n += 1; } bump(); bump(); n").as_deref(),
+        Some("3")
+    );
+    assert_eq!(
+        show(s, "const C = 7; fn c() { C } c()").as_deref(),
+        Some("7")
+    );
+    assert_eq!(
+        show(s, "fn shadow(lr) { lr } shadow(99)").as_deref(),
+        Some("99")
+    );
+    assert_eq!(
+        show(
+            s,
+            "fn mapped(xs) { xs.map(|x| x * lr) } lr = 3; mapped([1, 2])"
+        )
+        .as_deref(),
+        Some("[3, 6]")
+    );
 }
 
 #[test]
@@ -58,19 +84,31 @@ fn variables_and_functions_may_be_made_anew() {
     assert_eq!(show(s, "g()").as_deref(), Some("11"));
     assert_eq!(show(s, "fn f() { 2 }\ng()").as_deref(), Some("12"));
     show(s, "let x = 1; const K = 5;");
-    assert_eq!(show(s, "let x = \"new\"; let y = x + \"er\"; y").as_deref(), Some("\"newer\""));
+    assert_eq!(
+        show(s, "let x = \"new\"; let y = x + \"er\"; y").as_deref(),
+        Some("\"newer\"")
+    );
     assert_eq!(show(s, "x").as_deref(), Some("\"new\""));
     assert_eq!(show(s, "let K = 6; K = 7; K").as_deref(), Some("7"));
     assert_eq!(show(s, "let f2 = |v| v + x.len();"), None);
     assert_eq!(show(s, "f2.call(1)").as_deref(), Some("4"));
-    assert_eq!(s.variables().iter().map(|v| v.name.as_str()).collect::<Vec<_>>(), ["x", "K", "y", "f2"]);
+    assert_eq!(
+        s.variables()
+            .iter()
+            .map(|v| v.name.as_str())
+            .collect::<Vec<_>>(),
+        ["x", "K", "y", "f2"]
+    );
 }
 
 #[test]
 fn what_was_done_before_an_error_stays() {
     let s = &mut session();
     let error = fails(s, "let a = 1;\nlet b = 2;\nlet c = nothing;\nlet d = 4;");
-    assert_eq!((error.kind, error.message.as_str()), (Kind::Name, "unknown variable `nothing`"));
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (Kind::Name, "unknown variable `nothing`")
+    );
     assert_eq!(show(s, "a + b").as_deref(), Some("3"));
     fails(s, "c");
     fails(s, "d");
@@ -81,7 +119,10 @@ fn what_was_done_before_an_error_stays() {
 #[test]
 fn return_ends_the_cell_with_its_value() {
     let s = &mut session();
-    assert_eq!(show(s, "let x = 5; if x > 3 { return x * 2; } let y = 1; y").as_deref(), Some("10"));
+    assert_eq!(
+        show(s, "let x = 5; if x > 3 { return x * 2; } let y = 1; y").as_deref(),
+        Some("10")
+    );
     fails(s, "y");
     assert_eq!(show(s, "return 3; 4").as_deref(), Some("3"));
     assert_eq!(show(s, "exit(8); 4").as_deref(), Some("8"));
@@ -91,7 +132,8 @@ fn return_ends_the_cell_with_its_value() {
 fn print_arrives_in_order_and_fast() {
     let s = &mut session();
     let mut io = Recorder::default();
-    s.execute("for i in 0..100_000 { print(i); }", &mut io).unwrap();
+    s.execute("for i in 0..100_000 { print(i); }", &mut io)
+        .unwrap();
     let lines: Vec<&str> = io.stdout.lines().collect();
     assert_eq!((lines.len(), lines[99_999]), (100_000, "99999"));
 }
@@ -115,25 +157,71 @@ fn an_error_shows_the_chain_over_cells() {
     let error = fails(s, "let y = 2;\nouter(y)");
     assert_eq!(error.message, "int has no method `nope`");
     let place = error.place.unwrap();
-    assert_eq!((place.source.as_str(), place.line, place.column, place.end), ("cell 1", 2, 7, 11));
-    let chain: Vec<_> = error.trace.iter().map(|f| (f.function.as_str(), f.place.as_ref().map(|p| (p.source.clone(), p.line, p.column)))).collect();
-    assert_eq!(chain, [("inner", Some(("cell 2".into(), 1, 15))), ("outer", Some(("cell 3".into(), 2, 1)))]);
+    assert_eq!(
+        (place.source.as_str(), place.line, place.column, place.end),
+        ("cell 1", 2, 7, 11)
+    );
+    let chain: Vec<_> = error
+        .trace
+        .iter()
+        .map(|f| {
+            (
+                f.function.as_str(),
+                f.place
+                    .as_ref()
+                    .map(|p| (p.source.clone(), p.line, p.column)),
+            )
+        })
+        .collect();
+    assert_eq!(
+        chain,
+        [
+            ("inner", Some(("cell 2".into(), 1, 15))),
+            ("outer", Some(("cell 3".into(), 2, 1)))
+        ]
+    );
     show(s, "let f = |v| v.nope();");
     let error = fails(s, "fn call_it(g) { g.call(1) }\ncall_it(f)");
     assert_eq!(error.place.unwrap().source, "cell 4");
-    assert_eq!(error.trace.iter().map(|f| f.function.as_str()).collect::<Vec<_>>(), ["closure", "call_it"]);
+    assert_eq!(
+        error
+            .trace
+            .iter()
+            .map(|f| f.function.as_str())
+            .collect::<Vec<_>>(),
+        ["closure", "call_it"]
+    );
 }
 
 #[test]
 fn limits_hold() {
     let s = &mut session();
     assert_eq!(fails(s, "fn f(x) { f(x + 1) } f(0)").kind, Kind::Limit);
-    assert_eq!(fails(s, "let a = []; a.pad(100_000_000_000, 0);").kind, Kind::Limit);
-    assert_eq!(fails(s, "let t = \"abc\"; loop { t += t; }").kind, Kind::Limit);
+    assert_eq!(
+        fails(s, "let a = []; a.pad(100_000_000_000, 0);").kind,
+        Kind::Limit
+    );
+    assert_eq!(
+        fails(s, "let t = \"abc\"; loop { t += t; }").kind,
+        Kind::Limit
+    );
     assert_eq!(fails(s, "let a = [1]; loop { a += a; }").kind, Kind::Limit);
-    assert_eq!(fails(s, "let a = [1]; loop { a = [a, a]; }").kind, Kind::Limit);
-    assert_eq!(fails(s, &format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000))).kind, Kind::Limit);
-    assert_eq!(fails(s, &format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000))).kind, Kind::Limit);
+    assert_eq!(
+        fails(s, "let a = [1]; loop { a = [a, a]; }").kind,
+        Kind::Limit
+    );
+    assert_eq!(
+        fails(
+            s,
+            &format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000))
+        )
+        .kind,
+        Kind::Limit
+    );
+    assert_eq!(
+        fails(s, &format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000))).kind,
+        Kind::Limit
+    );
     assert_eq!(fails(s, "9223372036854775807 + 1").kind, Kind::Numeric);
     assert_eq!(fails(s, "1 / 0").kind, Kind::Numeric);
     assert_eq!(show(s, "1 + 1").as_deref(), Some("2"));

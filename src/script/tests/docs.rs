@@ -23,16 +23,27 @@ fn examples(markdown: &str) -> Vec<String> {
 
 /// Runs an example line by line up to each `// => value`, which must be what is shown.
 fn run(name: &str, example: &str) {
-    let mut session = Session::new(SessionOptions { folder: Some(std::env::temp_dir()), ..Default::default() });
+    let mut session = Session::new(SessionOptions {
+        folder: Some(std::env::temp_dir()),
+        ..Default::default()
+    });
     let mut io = Recorder::default();
     let mut cell = String::new();
     for line in example.lines() {
-        let (code, expected) = line.split_once("// =>").map_or((line, None), |(code, value)| (code, Some(value.trim())));
+        let (code, expected) = line
+            .split_once("// =>")
+            .map_or((line, None), |(code, value)| (code, Some(value.trim())));
         cell.push_str(code);
         cell.push('\n');
         if let Some(expected) = expected {
-            let shown = session.execute(&cell, &mut io).unwrap_or_else(|error| panic!("{name}\n{}", error.render(false)));
-            assert_eq!(shown.map(|display| display.plain().to_string()).as_deref(), Some(expected), "{name}: {cell}");
+            let shown = session
+                .execute(&cell, &mut io)
+                .unwrap_or_else(|error| panic!("{name}\n{}", error.render(false)));
+            assert_eq!(
+                shown.map(|display| display.plain().to_string()).as_deref(),
+                Some(expected),
+                "{name}: {cell}"
+            );
             cell.clear();
         }
     }

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rhapsode_script::{Event, Frontend, InterruptHandle, Kind, ProgressState, Recorder, Session, SessionOptions};
+use rhapsode_script::{
+    Event, Frontend, InterruptHandle, Kind, ProgressState, Recorder, Session, SessionOptions,
+};
 
 /// Interrupts as soon as the cell prints, and notes when.
 struct Stopper {
@@ -26,7 +28,11 @@ impl Frontend for Stopper {
 
 fn interrupted(code: &str) -> (Session, Stopper, Duration) {
     let mut session = Session::new(SessionOptions::default());
-    let mut io = Stopper { handle: session.interrupt_handle(), asked: None, inner: Recorder::default() };
+    let mut io = Stopper {
+        handle: session.interrupt_handle(),
+        asked: None,
+        inner: Recorder::default(),
+    };
     let error = session.execute(code, &mut io).unwrap_err();
     assert_eq!(error.kind, Kind::Interrupted, "{code}: {}", error.message);
     let took = io.asked.expect("the cell printed").elapsed();
@@ -47,15 +53,30 @@ fn loops_sleeps_and_questions_stop() {
         let (mut session, _, took) = interrupted(code);
         // The promise is 100 ms; a loaded machine may be late, an ignored interrupt hangs.
         assert!(took < Duration::from_secs(5), "{code} took {took:?}");
-        assert_eq!(session.execute("1 + 1", &mut Recorder::default()).unwrap().unwrap().plain(), "2");
+        assert_eq!(
+            session
+                .execute("1 + 1", &mut Recorder::default())
+                .unwrap()
+                .unwrap()
+                .plain(),
+            "2"
+        );
     }
 }
 
 #[test]
 fn what_was_done_stays() {
-    let (mut session, io, _) = interrupted("let n = 0; for i in progress(0..1_000_000_000) { n += 1; if n == 10 { print(n); } }");
-    assert_eq!(io.inner.progress.last().unwrap().state, ProgressState::Interrupted);
-    let shown = session.execute("n >= 10", &mut Recorder::default()).unwrap().unwrap();
+    let (mut session, io, _) = interrupted(
+        "let n = 0; for i in progress(0..1_000_000_000) { n += 1; if n == 10 { print(n); } }",
+    );
+    assert_eq!(
+        io.inner.progress.last().unwrap().state,
+        ProgressState::Interrupted
+    );
+    let shown = session
+        .execute("n >= 10", &mut Recorder::default())
+        .unwrap()
+        .unwrap();
     assert_eq!(shown.plain(), "true");
 }
 
@@ -63,7 +84,14 @@ fn what_was_done_stays() {
 fn an_interrupt_without_a_cell_does_nothing() {
     let mut session = Session::new(SessionOptions::default());
     session.interrupt_handle().interrupt();
-    assert_eq!(session.execute("1 + 1", &mut Recorder::default()).unwrap().unwrap().plain(), "2");
+    assert_eq!(
+        session
+            .execute("1 + 1", &mut Recorder::default())
+            .unwrap()
+            .unwrap()
+            .plain(),
+        "2"
+    );
 }
 
 #[test]
@@ -82,7 +110,9 @@ fn any_thread_may_interrupt() {
         let _ = receiver.recv();
         handle.interrupt();
     });
-    let error = session.execute("print(1); loop { }", &mut Signal(Some(sender))).unwrap_err();
+    let error = session
+        .execute("print(1); loop { }", &mut Signal(Some(sender)))
+        .unwrap_err();
     other.join().unwrap();
     assert_eq!(error.kind, Kind::Interrupted);
 }

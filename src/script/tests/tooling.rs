@@ -43,7 +43,12 @@ fn texts(session: &Session, code: &str) -> Vec<String> {
     // `|` marks the cursor.
     let cursor = code.chars().position(|c| c == '§').unwrap();
     let code = code.replace('§', "");
-    session.complete(&code, cursor).items.into_iter().map(|item| item.text).collect()
+    session
+        .complete(&code, cursor)
+        .items
+        .into_iter()
+        .map(|item| item.text)
+        .collect()
 }
 
 #[test]
@@ -60,7 +65,11 @@ fn completion_of_names() {
     let found = s.complete("let ä = alp", 11);
     assert_eq!((found.start, found.end), (8, 11));
     assert_eq!(found.items[0].kind, "variable");
-    assert!(found.items[0].detail.contains("float"), "{}", found.items[0].detail);
+    assert!(
+        found.items[0].detail.contains("float"),
+        "{}",
+        found.items[0].detail
+    );
 }
 
 #[test]
@@ -78,7 +87,10 @@ fn completion_of_files() {
     let folder = std::env::temp_dir().join(format!("rhapsode-tooling-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("deep")).unwrap();
     std::fs::File::create(folder.join("deep/points.csv")).unwrap();
-    let s = Session::new(SessionOptions { folder: Some(folder.clone()), ..Default::default() });
+    let s = Session::new(SessionOptions {
+        folder: Some(folder.clone()),
+        ..Default::default()
+    });
     assert_eq!(texts(&s, "load(\"de§\")"), ["deep/"]);
     assert_eq!(texts(&s, "load(\"deep/po§\")"), ["points.csv"]);
     std::fs::remove_dir_all(&folder).unwrap();
@@ -89,12 +101,30 @@ fn help_and_inspection() {
     let s = session();
     let help = s.help("twice").unwrap();
     assert_eq!(help.text, "twice(x)\n\nDoubles.\nAny number.");
-    assert!(s.help("progress").unwrap().text.starts_with("progress(items: range | array | int, label?: string) -> Steps"));
-    assert_eq!(s.help("progres").unwrap_err().hints, ["did you mean `progress`?"]);
+    assert!(
+        s.help("progress")
+            .unwrap()
+            .text
+            .starts_with("progress(items: range | array | int, label?: string) -> Steps")
+    );
+    assert_eq!(
+        s.help("progres").unwrap_err().hints,
+        ["did you mean `progress`?"]
+    );
     assert_eq!(s.inspect("twice(3)", 2).unwrap().name, "twice");
     assert_eq!(s.inspect("twice(3)", 7).unwrap().name, "twice");
-    assert!(s.inspect("let y = alpha;", 10).unwrap().text.starts_with("alpha: float 1.5"));
-    assert!(s.inspect("text.to_upper()", 8).unwrap().text.starts_with("to_upper("));
+    assert!(
+        s.inspect("let y = alpha;", 10)
+            .unwrap()
+            .text
+            .starts_with("alpha: float 1.5")
+    );
+    assert!(
+        s.inspect("text.to_upper()", 8)
+            .unwrap()
+            .text
+            .starts_with("to_upper(")
+    );
     assert!(s.inspect("1 + 2", 1).is_none());
 }
 
@@ -104,7 +134,13 @@ fn highlighting() {
     let s = session();
     let code = "let y = twice(1.5) + run.loss; // größe\nflow::rectified(#{ dim: \"a\" }) @ b; unknown(1) 'ab'";
     let tokens = s.highlight(code);
-    let of = |text: &str| tokens.iter().find(|t| &code[t.start..t.end] == text).unwrap_or_else(|| panic!("{text}")).kind;
+    let of = |text: &str| {
+        tokens
+            .iter()
+            .find(|t| &code[t.start..t.end] == text)
+            .unwrap_or_else(|| panic!("{text}"))
+            .kind
+    };
     for (text, kind) in [
         ("let", Keyword),
         ("y", Name),
@@ -125,7 +161,11 @@ fn highlighting() {
     let mut end = 0;
     for token in &tokens {
         assert!(token.start >= end && token.end > token.start);
-        assert!(code[end..token.start].trim().is_empty(), "{:?} is not covered", &code[end..token.start]);
+        assert!(
+            code[end..token.start].trim().is_empty(),
+            "{:?} is not covered",
+            &code[end..token.start]
+        );
         end = token.end;
     }
     for part in 0..code.len() {

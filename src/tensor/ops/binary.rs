@@ -93,10 +93,10 @@ binary!(Pow "pow" pow: "`a^b` elementwise with broadcasting; NaN for a negative 
       g.mul(y)?.mul(&safe.log()?) }
 ));
 binary!(Maximum "maximum" maximum: "The larger of two, NaN if one is; ties share the gradient.",
-    |a, b| if a > b || a != a { a } else { b },
+    |a, b| if a > b || a.is_nan() { a } else { b },
     |a, b, y, g| (g.mul(&share(a, b)?), g.mul(&share(b, a)?)));
 binary!(Minimum "minimum" minimum: "The smaller of two, NaN if one is; ties share the gradient.",
-    |a, b| if a < b || a != a { a } else { b },
+    |a, b| if a < b || a.is_nan() { a } else { b },
     |a, b, y, g| (g.mul(&share(b, a)?), g.mul(&share(a, b)?)));
 
 /// 1 where `a > b`, 1/2 where they are equal, 0 else.

@@ -92,9 +92,9 @@ crate::simd! {
         let mut nan = false;
         for &v in x {
             if v > best { best = v }
-            nan |= v != v;
+            nan |= v.is_nan();
         }
-        if nan { T::ZERO / T::ZERO } else { best }
+        if nan { T::NAN } else { best }
     }
 }
 crate::simd! {
@@ -122,7 +122,7 @@ crate::simd! {
         for &v in x { if v > top { top = v } }
         if !top.finite() {
             // All negative infinity, or an infinity that decides, unless a NaN stands among them.
-            for &v in x { if v != v { return v } }
+            for &v in x { if v.is_nan() { return v } }
             return top;
         }
         let mut lanes = [T::ZERO; LANES];

@@ -28,6 +28,8 @@ pub trait Float:
     const ZERO: Self;
     /// 1.
     const ONE: Self;
+    /// Not a number.
+    const NAN: Self;
     /// Negative infinity.
     const MIN: Self;
     /// A constant.
@@ -50,6 +52,8 @@ pub trait Float:
     fn abs(self) -> Self;
     /// x^y.
     fn powf(self, y: Self) -> Self;
+    /// Whether it is not a number.
+    fn is_nan(self) -> bool;
     /// Whether it is neither NaN nor infinite.
     fn finite(self) -> bool;
     /// Gauss error function.
@@ -60,6 +64,7 @@ macro_rules! common {
     ($t:ty) => {
         const ZERO: Self = 0.0;
         const ONE: Self = 1.0;
+        const NAN: Self = <$t>::NAN;
         const MIN: Self = <$t>::NEG_INFINITY;
         #[inline(always)]
         fn of(x: f64) -> Self {
@@ -84,6 +89,10 @@ macro_rules! common {
         #[inline(always)]
         fn powf(self, y: Self) -> Self {
             self.powf(y)
+        }
+        #[inline(always)]
+        fn is_nan(self) -> bool {
+            self.is_nan()
         }
         #[inline(always)]
         fn finite(self) -> bool {
@@ -140,6 +149,9 @@ impl Float for f64 {
     }
 }
 
+/// The leading 20 bits of pi/2: its product with any quadrant number in range is exact.
+const HALF_PI_HIGH: f32 = f32::from_bits(0x3fc9_0fd8);
+
 /// 1.5 * 2^23: adding it rounds a float to the nearest integer, which then stands in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
@@ -180,7 +192,7 @@ pub fn sin_cos(x: f32) -> (f32, f32) {
     let quadrant = rounded.to_bits();
     let n = rounded - ROUND;
     // pi/2 in three parts, so that the difference is exact for every n in range.
-    let r = n.mul_add(-1.570_796, x);
+    let r = n.mul_add(-HALF_PI_HIGH, x);
     let r = n.mul_add(-3.139_164_7e-7, r);
     let r = n.mul_add(-5.390_302_5e-15, r);
     let z = r * r;
@@ -208,10 +220,10 @@ pub fn sin_cos(x: f32) -> (f32, f32) {
 pub fn tanh(x: f32) -> f32 {
     let z = x * x;
     let mut p = -5.704_988_7e-3f32;
-    p = p.mul_add(z, 2.063_908_9e-2);
+    p = p.mul_add(z, 2.063_909e-2);
     p = p.mul_add(z, -5.373_971_6e-2);
     p = p.mul_add(z, 1.333_144_2e-1);
-    p = p.mul_add(z, -3.333_328_2e-1);
+    p = p.mul_add(z, -3.333_328e-1);
     let small = (p * z).mul_add(x, x);
     let large = 1.0 - 2.0 / (exp((2.0 * x).clamp(-40.0, 40.0)) + 1.0);
     let y = if x.abs() < 0.625 { small } else { large };

@@ -41,12 +41,17 @@ impl Object for Figure {
 
     /// SVG, PNG and a drawing in characters, once plain and once in colours for terminals.
     fn display(&self) -> Display {
-        let display = Display { forms: vec![("image/svg+xml".into(), self.svg(Theme::Light))], id: None };
+        let display = Display {
+            forms: vec![("image/svg+xml".into(), self.svg(Theme::Light))],
+            id: None,
+        };
         let display = match self.png(Theme::Light, SCALE) {
             Ok(png) => display.with("image/png", base64(&png)),
             Err(_) => display,
         };
-        display.with("text/x-ansi", self.text(COLUMNS, ROWS, true)).with("text/plain", self.text(COLUMNS, ROWS, false))
+        display
+            .with("text/x-ansi", self.text(COLUMNS, ROWS, true))
+            .with("text/plain", self.text(COLUMNS, ROWS, false))
     }
 }
 
@@ -75,13 +80,17 @@ pub(super) fn bind(library: &mut Library) {
 
 fn save(call: &NativeCallContext, figure: &Figure, path: &str) -> Outcome<Figure> {
     let target = path_of(call, path)?;
-    let ending = target.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let ending = target
+        .extension()
+        .map(|e| e.to_string_lossy().to_lowercase())
+        .unwrap_or_default();
     let bytes = match ending.as_str() {
         "svg" => figure.svg(Theme::Light).into_bytes(),
         "png" => raise(figure.png(Theme::Light, SCALE))?,
         "html" => figure.html(Theme::Light).into_bytes(),
         other => {
-            let fault = Fault::value(format!("figures cannot be saved as {other:?}")).at(Spot::Argument(0));
+            let fault =
+                Fault::value(format!("figures cannot be saved as {other:?}")).at(Spot::Argument(0));
             let fault = match nearest(other, ENDINGS) {
                 Some(near) => fault.hint(format!("did you mean \".{near}\"?")),
                 None => fault,

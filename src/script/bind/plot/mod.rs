@@ -7,13 +7,15 @@ mod numbers;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 use rhapsode_plot::{
     Figure, Points, Series,
-    figure::{GridOptions, HeatmapOptions, HistOptions, ImageOptions, ImagesOptions, LineOptions, ScatterOptions},
+    figure::{
+        GridOptions, HeatmapOptions, HistOptions, ImageOptions, ImagesOptions, LineOptions,
+        ScatterOptions,
+    },
 };
 
 use super::{Outcome, raise};
 use crate::{
-    Kind,
-    context,
+    Kind, context,
     fault::{Fault, Spot},
     library::Library,
     options,
@@ -29,7 +31,9 @@ impl From<rhapsode_plot::Error> for Fault {
             Option { .. } | Color { .. } => Kind::Option,
             Encode { .. } => Kind::Value,
         };
-        let spot = error.option().map_or(Spot::Call, |key| Spot::Value(vec![key.into()]));
+        let spot = error
+            .option()
+            .map_or(Spot::Call, |key| Spot::Value(vec![key.into()]));
         let fault = Fault::new(kind, error.to_string()).at(spot);
         match error.hint() {
             Some(hint) => fault.hint(hint),
@@ -40,7 +44,10 @@ impl From<rhapsode_plot::Error> for Fault {
 
 /// Binds them.
 pub(crate) fn bind(library: &mut Library) {
-    library.module("plot", "Figures: `plot::line(run.loss)`, `fig.save(\"loss.svg\")`.");
+    library.module(
+        "plot",
+        "Figures: `plot::line(run.loss)`, `fig.save(\"loss.svg\")`.",
+    );
     figure::bind(library);
     lines(library);
     distributions(library);
@@ -173,7 +180,10 @@ fn line(x: Option<&Dynamic>, y: &Dynamic, map: &Map) -> Outcome<Figure> {
     let chosen: LineOptions = options::read(map)?;
     let x = x.map(|x| list(x, 0)).transpose()?;
     let series = columns(y, if x.is_some() { 1 } else { 0 })?;
-    let series = series.into_iter().map(|y| Series { x: x.clone(), y }).collect();
+    let series = series
+        .into_iter()
+        .map(|y| Series { x: x.clone(), y })
+        .collect();
     raise(Figure::line(series, chosen))
 }
 
@@ -183,15 +193,29 @@ fn scatter(points: &Dynamic, y: Option<&Dynamic>, mut map: Map) -> Outcome<Figur
     let values = values
         .map(|v| list(&v, 0))
         .transpose()
-        .map_err(|fault| Fault { kind: Kind::Option, message: format!("option `values`: {}", fault.message), ..fault })?;
+        .map_err(|fault| Fault {
+            kind: Kind::Option,
+            message: format!("option `values`: {}", fault.message),
+            ..fault
+        })?;
     let mut points = match y {
-        Some(y) => vec![Points { x: list(points, 0)?, y: list(y, 1)?, values: None }],
+        Some(y) => vec![Points {
+            x: list(points, 0)?,
+            y: list(y, 1)?,
+            values: None,
+        }],
         None => groups(points)?,
     };
     if let Some(values) = values {
         match points.as_mut_slice() {
             [one] => one.values = Some(values),
-            _ => return Err(Fault::new(Kind::Option, "option `values`: colours one group of points, not several").into()),
+            _ => {
+                return Err(Fault::new(
+                    Kind::Option,
+                    "option `values`: colours one group of points, not several",
+                )
+                .into());
+            }
         }
     }
     raise(Figure::scatter(points, chosen))
@@ -207,7 +231,9 @@ fn heatmap(matrix: &Dynamic, map: &Map) -> Outcome<Figure> {
     let (values, shape) = picture(matrix)?;
     let &[rows, columns] = shape.as_slice() else {
         let message = format!("expected a matrix [rows, columns], got shape {shape:?}");
-        return Err(Fault::new(Kind::Shape, message).at(Spot::Argument(0)).into());
+        return Err(Fault::new(Kind::Shape, message)
+            .at(Spot::Argument(0))
+            .into());
     };
     raise(Figure::heatmap(values, [rows, columns], chosen))
 }
@@ -228,9 +254,14 @@ fn grid(figures: Array, map: &Map) -> Outcome<Figure> {
     let chosen: GridOptions = options::read(map)?;
     let one = |item: Dynamic| {
         let got = type_word(item.type_name()).to_string();
-        item.flatten().try_cast::<Figure>().ok_or_else(|| Fault::expected("an array of figures", &got).at(Spot::Argument(0)))
+        item.flatten()
+            .try_cast::<Figure>()
+            .ok_or_else(|| Fault::expected("an array of figures", &got).at(Spot::Argument(0)))
     };
-    let figures = figures.into_iter().map(one).collect::<Result<Vec<_>, _>>()?;
+    let figures = figures
+        .into_iter()
+        .map(one)
+        .collect::<Result<Vec<_>, _>>()?;
     raise(Figure::grid(figures, chosen))
 }
 

@@ -29,15 +29,22 @@ pub(super) fn list(value: &Dynamic, argument: usize) -> Result<Vec<f64>, Fault> 
     };
     let one = |item: &Dynamic| {
         let element = || item.read_lock::<Tensor>().and_then(|t| t.item().ok());
-        number(item).or_else(element).ok_or_else(|| wrong("numbers in the array", item, argument))
+        number(item)
+            .or_else(element)
+            .ok_or_else(|| wrong("numbers in the array", item, argument))
     };
     array.iter().map(one).collect()
 }
 
 /// Whether an array holds lists rather than numbers.
 fn is_nested(array: &Array) -> bool {
-    let long = |item: &Dynamic| item.read_lock::<Tensor>().is_some_and(|t| t.rank() > 0 && t.len() != 1);
-    array.first().is_some_and(|item| item.is_array() || long(item))
+    let long = |item: &Dynamic| {
+        item.read_lock::<Tensor>()
+            .is_some_and(|t| t.rank() > 0 && t.len() != 1)
+    };
+    array
+        .first()
+        .is_some_and(|item| item.is_array() || long(item))
 }
 
 /// One series, or several: an array of lists, or the columns of a matrix.
@@ -45,7 +52,9 @@ pub(super) fn columns(value: &Dynamic, argument: usize) -> Result<Vec<Vec<f64>>,
     if let Some(tensor) = value.read_lock::<Tensor>() {
         let values = tensor_values(&tensor)?;
         return match *tensor.dims() {
-            [_, k] if k > 0 => Ok((0..k).map(|c| values.iter().skip(c).step_by(k).copied().collect()).collect()),
+            [_, k] if k > 0 => Ok((0..k)
+                .map(|c| values.iter().skip(c).step_by(k).copied().collect())
+                .collect()),
             [_] | [] => Ok(vec![values]),
             _ => {
                 let message = format!("expected shape [n] or [n, series], got {:?}", tensor.dims());
@@ -93,11 +102,19 @@ fn points(tensor: &Tensor) -> Result<Points, Fault> {
 
 fn points_of(values: &[f64], shape: &[usize]) -> Result<Points, Fault> {
     if !matches!(shape, [_, 2]) {
-        let fault = Fault::new(Kind::Shape, format!("expected points [n, 2], got shape {shape:?}")).at(Spot::Argument(0));
+        let fault = Fault::new(
+            Kind::Shape,
+            format!("expected points [n, 2], got shape {shape:?}"),
+        )
+        .at(Spot::Argument(0));
         return Err(fault.hint("give x and y apart: plot::scatter(x, y)"));
     }
     let every = |start: usize| values.iter().skip(start).step_by(2).copied().collect();
-    Ok(Points { x: every(0), y: every(1), values: None })
+    Ok(Points {
+        x: every(0),
+        y: every(1),
+        values: None,
+    })
 }
 
 /// Values and shape of a tensor or of nested arrays.
@@ -121,6 +138,9 @@ pub(super) fn picture(value: &Dynamic) -> Result<(Vec<f64>, Vec<usize>), Fault> 
         }
         values.extend(part);
     }
-    let shape = [array.len()].into_iter().chain(inner.unwrap_or_default()).collect();
+    let shape = [array.len()]
+        .into_iter()
+        .chain(inner.unwrap_or_default())
+        .collect();
     Ok((values, shape))
 }

@@ -8,7 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::shape;
 use crate::{
     Kind,
-    bind::{Outcome, draw::{next_stream, session_dtype}, number, raise, session::device_named},
+    bind::{
+        Outcome,
+        draw::{next_stream, session_dtype},
+        number, raise,
+        session::device_named,
+    },
     fault::{Fault, Spot},
     library::Library,
     options,
@@ -55,7 +60,10 @@ impl Target {
             Elements::I64 => DType::I64,
             Elements::U8 => DType::U8,
         });
-        Ok(Self { asked, float: session_dtype(call)? })
+        Ok(Self {
+            asked,
+            float: session_dtype(call)?,
+        })
     }
 
     fn of_session(call: &NativeCallContext) -> Outcome<Self> {
@@ -97,15 +105,29 @@ fn from_values(library: &mut Library) {
 
 fn filled(library: &mut Library) {
     for (name, value, text) in [
-        ("zeros", 0.0, "A tensor of zeros.\n\n```rhai\nzeros([2, 3]).sum().item() // => 0.0\n```"),
-        ("ones", 1.0, "A tensor of ones.\n\n```rhai\nones([2, 3]).sum().item() // => 6.0\n```"),
+        (
+            "zeros",
+            0.0,
+            "A tensor of zeros.\n\n```rhai\nzeros([2, 3]).sum().item() // => 0.0\n```",
+        ),
+        (
+            "ones",
+            1.0,
+            "A tensor of ones.\n\n```rhai\nones([2, 3]).sum().item() // => 6.0\n```",
+        ),
     ] {
         let make = move |target: Target, size: &Dynamic| full(&target, size, value);
         library
             .function(name, "(shape: array | int, options?: map) -> Tensor", text)
             .options::<Creation>()
-            .call(move |call: NativeCallContext, size: Dynamic| make(Target::of_session(&call)?, &size))
-            .call(move |call: NativeCallContext, size: Dynamic, options: Map| make(Target::new(&call, &options)?, &size));
+            .call(move |call: NativeCallContext, size: Dynamic| {
+                make(Target::of_session(&call)?, &size)
+            })
+            .call(
+                move |call: NativeCallContext, size: Dynamic, options: Map| {
+                    make(Target::new(&call, &options)?, &size)
+                },
+            );
     }
     library
         .function(
@@ -120,8 +142,14 @@ fn filled(library: &mut Library) {
             "#,
         )
         .options::<Creation>()
-        .call(|call: NativeCallContext, size: Dynamic, value: Dynamic| full(&Target::of_session(&call)?, &size, filling(&value)?))
-        .call(|call: NativeCallContext, size: Dynamic, value: Dynamic, options: Map| full(&Target::new(&call, &options)?, &size, filling(&value)?));
+        .call(|call: NativeCallContext, size: Dynamic, value: Dynamic| {
+            full(&Target::of_session(&call)?, &size, filling(&value)?)
+        })
+        .call(
+            |call: NativeCallContext, size: Dynamic, value: Dynamic, options: Map| {
+                full(&Target::new(&call, &options)?, &size, filling(&value)?)
+            },
+        );
     library
         .function(
             "eye",
@@ -135,8 +163,15 @@ fn filled(library: &mut Library) {
             "#,
         )
         .options::<Creation>()
-        .call(|call: NativeCallContext, n: i64| raise(Tensor::eye(count(n)?, Target::of_session(&call)?.floats())))
-        .call(|call: NativeCallContext, n: i64, options: Map| raise(Tensor::eye(count(n)?, Target::new(&call, &options)?.floats())));
+        .call(|call: NativeCallContext, n: i64| {
+            raise(Tensor::eye(count(n)?, Target::of_session(&call)?.floats()))
+        })
+        .call(|call: NativeCallContext, n: i64, options: Map| {
+            raise(Tensor::eye(
+                count(n)?,
+                Target::new(&call, &options)?.floats(),
+            ))
+        });
 }
 
 fn ranges(library: &mut Library) {
@@ -153,9 +188,17 @@ fn ranges(library: &mut Library) {
             ```
             "#,
         )
-        .call(|call: NativeCallContext, end: Dynamic| arange(&call, &Dynamic::from(0_i64), &end, &Dynamic::from(1_i64)))
-        .call(|call: NativeCallContext, start: Dynamic, end: Dynamic| arange(&call, &start, &end, &Dynamic::from(1_i64)))
-        .call(|call: NativeCallContext, start: Dynamic, end: Dynamic, step: Dynamic| arange(&call, &start, &end, &step));
+        .call(|call: NativeCallContext, end: Dynamic| {
+            arange(&call, &Dynamic::from(0_i64), &end, &Dynamic::from(1_i64))
+        })
+        .call(|call: NativeCallContext, start: Dynamic, end: Dynamic| {
+            arange(&call, &start, &end, &Dynamic::from(1_i64))
+        })
+        .call(
+            |call: NativeCallContext, start: Dynamic, end: Dynamic, step: Dynamic| {
+                arange(&call, &start, &end, &step)
+            },
+        );
     library
         .function(
             "linspace",
@@ -169,27 +212,49 @@ fn ranges(library: &mut Library) {
             "#,
         )
         .options::<Creation>()
-        .call(|call: NativeCallContext, start: Dynamic, end: Dynamic, n: i64| linspace(&Target::of_session(&call)?, &start, &end, n))
-        .call(|call: NativeCallContext, start: Dynamic, end: Dynamic, n: i64, options: Map| {
-            linspace(&Target::new(&call, &options)?, &start, &end, n)
-        });
+        .call(
+            |call: NativeCallContext, start: Dynamic, end: Dynamic, n: i64| {
+                linspace(&Target::of_session(&call)?, &start, &end, n)
+            },
+        )
+        .call(
+            |call: NativeCallContext, start: Dynamic, end: Dynamic, n: i64, options: Map| {
+                linspace(&Target::new(&call, &options)?, &start, &end, n)
+            },
+        );
 }
 
 fn random(library: &mut Library) {
     for (name, text) in [
-        ("rand", "Uniform random numbers in [0, 1); `seed` makes them repeat.\n\n```rhai\nrand([2, 3]).shape // => [2, 3]\n```"),
-        ("randn", "Standard normal random numbers; `seed` makes them repeat.\n\n```rhai\nrandn([2, 3]).shape // => [2, 3]\n```"),
+        (
+            "rand",
+            "Uniform random numbers in [0, 1); `seed` makes them repeat.\n\n```rhai\nrand([2, 3]).shape // => [2, 3]\n```",
+        ),
+        (
+            "randn",
+            "Standard normal random numbers; `seed` makes them repeat.\n\n```rhai\nrandn([2, 3]).shape // => [2, 3]\n```",
+        ),
     ] {
         let make = move |call: &NativeCallContext, target: Target, size: &Dynamic| {
             let size = shape(size).map_err(|fault| fault.at(Spot::Argument(0)))?;
             let stream = next_stream(call, "script")?;
-            raise(if name == "rand" { stream.rand(&size, target.floats()) } else { stream.randn(&size, target.floats()) })
+            raise(if name == "rand" {
+                stream.rand(&size, target.floats())
+            } else {
+                stream.randn(&size, target.floats())
+            })
         };
         library
             .function(name, "(shape: array | int, options?: map) -> Tensor", text)
             .options::<Creation>()
-            .call(move |call: NativeCallContext, size: Dynamic| make(&call, Target::of_session(&call)?, &size))
-            .call(move |call: NativeCallContext, size: Dynamic, options: Map| make(&call, Target::new(&call, &options)?, &size));
+            .call(move |call: NativeCallContext, size: Dynamic| {
+                make(&call, Target::of_session(&call)?, &size)
+            })
+            .call(
+                move |call: NativeCallContext, size: Dynamic, options: Map| {
+                    make(&call, Target::new(&call, &options)?, &size)
+                },
+            );
     }
     library
         .function(
@@ -203,10 +268,12 @@ fn random(library: &mut Library) {
             ```
             "#,
         )
-        .call(|call: NativeCallContext, low: i64, high: i64, size: Dynamic| -> Outcome<Tensor> {
-            let size = shape(&size).map_err(|fault| fault.at(Spot::Argument(2)))?;
-            raise(next_stream(&call, "script")?.randint(low, high, &size))
-        });
+        .call(
+            |call: NativeCallContext, low: i64, high: i64, size: Dynamic| -> Outcome<Tensor> {
+                let size = shape(&size).map_err(|fault| fault.at(Spot::Argument(2)))?;
+                raise(next_stream(&call, "script")?.randint(low, high, &size))
+            },
+        );
 }
 
 fn full(target: &Target, size: &Dynamic, value: f64) -> Outcome<Tensor> {
@@ -215,35 +282,67 @@ fn full(target: &Target, size: &Dynamic, value: f64) -> Outcome<Tensor> {
 }
 
 fn filling(value: &Dynamic) -> Result<f64, Fault> {
-    number(value).ok_or_else(|| Fault::expected("int or float", type_word(value.type_name())).at(Spot::Argument(1)))
+    number(value).ok_or_else(|| {
+        Fault::expected("int or float", type_word(value.type_name())).at(Spot::Argument(1))
+    })
 }
 
 fn count(n: i64) -> Result<usize, Fault> {
-    usize::try_from(n).map_err(|_| Fault::value(format!("a size must be >= 0, got {n}")).at(Spot::Argument(0)))
+    usize::try_from(n)
+        .map_err(|_| Fault::value(format!("a size must be >= 0, got {n}")).at(Spot::Argument(0)))
 }
 
-fn arange(call: &NativeCallContext, start: &Dynamic, end: &Dynamic, step: &Dynamic) -> Outcome<Tensor> {
+fn arange(
+    call: &NativeCallContext,
+    start: &Dynamic,
+    end: &Dynamic,
+    step: &Dynamic,
+) -> Outcome<Tensor> {
     let all_ints = start.is_int() && end.is_int() && step.is_int();
-    let expected = |value: &Dynamic| number(value).ok_or_else(|| Fault::expected("int or float", type_word(value.type_name())));
+    let expected = |value: &Dynamic| {
+        number(value).ok_or_else(|| Fault::expected("int or float", type_word(value.type_name())))
+    };
     let (start, end, step) = (expected(start)?, expected(end)?, expected(step)?);
     if step == 0.0 || !(start.is_finite() && end.is_finite() && step.is_finite()) {
-        return Err(Fault::value(format!("no range goes from {start} to {end} in steps of {step}")).into());
+        return Err(Fault::value(format!(
+            "no range goes from {start} to {end} in steps of {step}"
+        ))
+        .into());
     }
     let n = ((end - start) / step).ceil().max(0.0);
     raise(memory::ensure(n as usize, 8))?;
-    let dtype = if all_ints { DType::I64 } else { Target::of_session(call)?.floats() };
+    let dtype = if all_ints {
+        DType::I64
+    } else {
+        Target::of_session(call)?.floats()
+    };
     raise(Tensor::arange(start, step, n as usize, dtype))
 }
 
 fn linspace(target: &Target, start: &Dynamic, end: &Dynamic, n: i64) -> Outcome<Tensor> {
     let expected = |value: &Dynamic, i: usize| {
-        number(value).ok_or_else(|| Fault::expected("int or float", type_word(value.type_name())).at(Spot::Argument(i)))
+        number(value).ok_or_else(|| {
+            Fault::expected("int or float", type_word(value.type_name())).at(Spot::Argument(i))
+        })
     };
     let (start, end) = (expected(start, 0)?, expected(end, 1)?);
-    let n = usize::try_from(n).map_err(|_| Fault::value(format!("a size must be >= 0, got {n}")).at(Spot::Argument(2)))?;
+    let n = usize::try_from(n)
+        .map_err(|_| Fault::value(format!("a size must be >= 0, got {n}")).at(Spot::Argument(2)))?;
     raise(memory::ensure(n, 16))?;
-    let step = if n > 1 { (end - start) / (n as f64 - 1.0) } else { 0.0 };
-    let values: Vec<f64> = (0..n).map(|i| if i + 1 == n && n > 1 { end } else { start + step * i as f64 }).collect();
+    let step = if n > 1 {
+        (end - start) / (n as f64 - 1.0)
+    } else {
+        0.0
+    };
+    let values: Vec<f64> = (0..n)
+        .map(|i| {
+            if i + 1 == n && n > 1 {
+                end
+            } else {
+                start + step * i as f64
+            }
+        })
+        .collect();
     raise(Tensor::from_vec(values, &[n]).and_then(|x| x.to_dtype(target.floats())))
 }
 
@@ -252,13 +351,24 @@ fn tensor(target: &Target, values: &Dynamic) -> Outcome<Tensor> {
     if let Some(ready) = values.read_lock::<Tensor>() {
         return raise(ready.to_dtype(target.asked.unwrap_or(ready.dtype())));
     }
-    if let Some(parts) = values.read_lock::<Array>().filter(|parts| !parts.is_empty() && parts.iter().all(|part| part.is::<Tensor>())) {
-        let parts: Vec<Tensor> = parts.iter().filter_map(|part| part.clone().try_cast::<Tensor>()).collect();
+    if let Some(parts) = values
+        .read_lock::<Array>()
+        .filter(|parts| !parts.is_empty() && parts.iter().all(|part| part.is::<Tensor>()))
+    {
+        let parts: Vec<Tensor> = parts
+            .iter()
+            .filter_map(|part| part.clone().try_cast::<Tensor>())
+            .collect();
         return raise(Tensor::stack(&parts.iter().collect::<Vec<_>>(), 0));
     }
     let mut flat = Flat::default();
-    flat.add(values, 0).map_err(|fault| fault.at(Spot::Argument(0)))?;
-    let natural = if flat.has_floats || flat.values.is_empty() { target.float } else { DType::I64 };
+    flat.add(values, 0)
+        .map_err(|fault| fault.at(Spot::Argument(0)))?;
+    let natural = if flat.has_floats || flat.values.is_empty() {
+        target.float
+    } else {
+        DType::I64
+    };
     let dtype = target.asked.unwrap_or(natural);
     // Whole numbers beyond 2^53 do not survive a detour over f64.
     let made = match dtype {
@@ -285,7 +395,10 @@ impl Flat {
             return items.iter().try_for_each(|item| self.add(item, depth + 1));
         }
         if depth < self.known || (self.known == 0 && depth < self.shape.len()) {
-            return Err(Fault::new(Kind::Shape, format!("a number stands beside an array at depth {depth}")));
+            return Err(Fault::new(
+                Kind::Shape,
+                format!("a number stands beside an array at depth {depth}"),
+            ));
         }
         self.known = depth;
         if let Ok(int) = value.as_int() {
@@ -298,7 +411,10 @@ impl Flat {
             self.values.push(f64::from(u8::from(flag)));
             self.ints.push(i64::from(flag));
         } else {
-            return Err(Fault::expected("numbers or nested arrays of numbers", type_word(value.type_name())));
+            return Err(Fault::expected(
+                "numbers or nested arrays of numbers",
+                type_word(value.type_name()),
+            ));
         }
         Ok(())
     }
@@ -307,10 +423,14 @@ impl Flat {
     fn expect_size(&mut self, depth: usize, size: usize) -> Result<(), Fault> {
         match self.shape.get(depth) {
             Some(&known) if known == size => Ok(()),
-            Some(&known) => Err(Fault::new(Kind::Shape, format!("the arrays at depth {depth} have {known} and {size} items"))),
-            None if self.known > 0 || !self.values.is_empty() => {
-                Err(Fault::new(Kind::Shape, format!("an array stands beside a number at depth {depth}")))
-            }
+            Some(&known) => Err(Fault::new(
+                Kind::Shape,
+                format!("the arrays at depth {depth} have {known} and {size} items"),
+            )),
+            None if self.known > 0 || !self.values.is_empty() => Err(Fault::new(
+                Kind::Shape,
+                format!("an array stands beside a number at depth {depth}"),
+            )),
             None => {
                 self.shape.push(size);
                 Ok(())

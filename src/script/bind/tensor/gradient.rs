@@ -70,7 +70,9 @@ pub(super) fn bind(library: &mut Library) {
             ```
             "#,
         )
-        .call(|call: NativeCallContext, f: FnPtr| -> Outcome<Dynamic> { no_grad(|| f.call_within_context(&call, ())) });
+        .call(|call: NativeCallContext, f: FnPtr| -> Outcome<Dynamic> {
+            no_grad(|| f.call_within_context(&call, ()))
+        });
 }
 
 fn gradients(loss: &Tensor, of: &Dynamic, create_graph: bool) -> Outcome<Dynamic> {
@@ -78,10 +80,22 @@ fn gradients(loss: &Tensor, of: &Dynamic, create_graph: bool) -> Outcome<Dynamic
         let mut found = raise(grad(loss, &[&one], create_graph))?;
         return Ok(found.pop().map_or(Dynamic::UNIT, Dynamic::from));
     }
-    let wrong = |got: &str| Fault::expected("Tensor or array of tensors", type_word(got)).at(Spot::Argument(1));
-    let Some(items) = of.read_lock::<Array>() else { return Err(wrong(of.type_name()).into()) };
-    let of: Vec<Tensor> =
-        items.iter().map(|item| item.clone().try_cast::<Tensor>().ok_or_else(|| wrong(item.type_name()))).collect::<Result<_, _>>()?;
+    let wrong = |got: &str| {
+        Fault::expected("Tensor or array of tensors", type_word(got)).at(Spot::Argument(1))
+    };
+    let Some(items) = of.read_lock::<Array>() else {
+        return Err(wrong(of.type_name()).into());
+    };
+    let of: Vec<Tensor> = items
+        .iter()
+        .map(|item| {
+            item.clone()
+                .try_cast::<Tensor>()
+                .ok_or_else(|| wrong(item.type_name()))
+        })
+        .collect::<Result<_, _>>()?;
     let found = raise(grad(loss, &of.iter().collect::<Vec<_>>(), create_graph))?;
-    Ok(Dynamic::from(found.into_iter().map(Dynamic::from).collect::<Array>()))
+    Ok(Dynamic::from(
+        found.into_iter().map(Dynamic::from).collect::<Array>(),
+    ))
 }

@@ -80,7 +80,11 @@ fn joins(library: &mut Library) {
             ```
             "#,
         )
-        .call(|call: NativeCallContext, mask: Tensor, a: Dynamic, b: Dynamic| choose(&call, &mask, &a, &b));
+        .call(
+            |call: NativeCallContext, mask: Tensor, a: Dynamic, b: Dynamic| {
+                choose(&call, &mask, &a, &b)
+            },
+        );
 }
 
 fn raise_fault(result: Result<Tensor, Fault>) -> Outcome<Tensor> {
@@ -98,7 +102,13 @@ fn end_of(range: &std::ops::RangeInclusive<i64>) -> i64 {
 /// `start..end` along an axis; negative bounds count from the end, and what lies outside is cut off.
 fn slice(x: &Tensor, axis: i64, start: i64, end: i64) -> Result<Tensor, Fault> {
     let size = x.dim_of(axis)? as i64;
-    let from_end = |n: i64| if n < 0 { n.saturating_add(size).max(0) } else { n.min(size) };
+    let from_end = |n: i64| {
+        if n < 0 {
+            n.saturating_add(size).max(0)
+        } else {
+            n.min(size)
+        }
+    };
     let (start, end) = (from_end(start), from_end(end));
     let length = (end - start).max(0);
     Ok(x.narrow(axis, start as usize, length as usize)?)
@@ -112,7 +122,10 @@ trait DimOf {
 impl DimOf for Tensor {
     fn dim_of(&self, axis: i64) -> Result<usize, Fault> {
         if self.rank() == 0 {
-            return Err(Fault::new(Kind::Shape, "a tensor of one number cannot be indexed").hint("its number is `x.item()`"));
+            return Err(
+                Fault::new(Kind::Shape, "a tensor of one number cannot be indexed")
+                    .hint("its number is `x.item()`"),
+            );
         }
         Ok(self.dim(axis)?)
     }
@@ -121,7 +134,14 @@ impl DimOf for Tensor {
 /// One index for each of the first axes.
 fn by_axes(x: &Tensor, spec: &Array) -> Result<Tensor, Fault> {
     if spec.len() > x.rank() {
-        return Err(Fault::new(Kind::Shape, format!("{} indices for a tensor of shape {:?}", spec.len(), x.dims())));
+        return Err(Fault::new(
+            Kind::Shape,
+            format!(
+                "{} indices for a tensor of shape {:?}",
+                spec.len(),
+                x.dims()
+            ),
+        ));
     }
     let mut part = x.clone();
     let mut axis = 0;
@@ -140,7 +160,10 @@ fn by_axes(x: &Tensor, spec: &Array) -> Result<Tensor, Fault> {
             part = part.index_select(axis, &places(&picks, part.dim_of(axis)?)?)?;
             axis += 1;
         } else {
-            return Err(Fault::expected("int, range, () or Tensor for each axis", type_word(index.type_name())));
+            return Err(Fault::expected(
+                "int, range, () or Tensor for each axis",
+                type_word(index.type_name()),
+            ));
         }
     }
     Ok(part)
@@ -157,25 +180,55 @@ fn places(picks: &Tensor, size: usize) -> Result<Tensor, Fault> {
         return Ok(picks.clone());
     }
     if picks.dims() != [size] {
-        return Err(Fault::new(Kind::Shape, format!("a mask for {size} rows has shape [{size}], got {:?}", picks.dims())));
+        return Err(Fault::new(
+            Kind::Shape,
+            format!(
+                "a mask for {size} rows has shape [{size}], got {:?}",
+                picks.dims()
+            ),
+        ));
     }
-    let kept: Vec<i64> = picks.to_ints("index")?.iter().enumerate().filter(|(_, flag)| **flag != 0).map(|(i, _)| i as i64).collect();
+    let kept: Vec<i64> = picks
+        .to_ints("index")?
+        .iter()
+        .enumerate()
+        .filter(|(_, flag)| **flag != 0)
+        .map(|(i, _)| i as i64)
+        .collect();
     let count = kept.len();
     Ok(Tensor::from_vec(kept, &[count])?)
 }
 
-fn join(parts: &Array, axis: i64, how: fn(&[&Tensor], i64) -> rhapsode_tensor::Result<Tensor>) -> Outcome<Tensor> {
+fn join(
+    parts: &Array,
+    axis: i64,
+    how: fn(&[&Tensor], i64) -> rhapsode_tensor::Result<Tensor>,
+) -> Outcome<Tensor> {
     let tensor = |part: &Dynamic| {
         let got = || type_word(part.type_name()).to_string();
-        part.clone().try_cast::<Tensor>().ok_or_else(|| Fault::expected("array of tensors", &format!("an item of type {}", got())).at(Spot::Argument(0)))
+        part.clone().try_cast::<Tensor>().ok_or_else(|| {
+            Fault::expected("array of tensors", &format!("an item of type {}", got()))
+                .at(Spot::Argument(0))
+        })
     };
     let parts: Vec<Tensor> = parts.iter().map(tensor).collect::<Result<_, _>>()?;
-    let dtype = parts.iter().skip(1).try_fold(parts.first().cloned(), |widest, part| match widest {
-        Some(widest) => super::promoted(&widest, part).map(|(widest, _)| Some(widest)),
-        None => Ok(None),
-    });
-    let Some(dtype) = raise(dtype)?.map(|widest| widest.dtype()) else { return raise(how(&[], axis)) };
-    let parts: Vec<Tensor> = raise(parts.iter().map(|part| part.to_dtype(dtype)).collect::<Result<_, _>>())?;
+    let dtype =
+        parts
+            .iter()
+            .skip(1)
+            .try_fold(parts.first().cloned(), |widest, part| match widest {
+                Some(widest) => super::promoted(&widest, part).map(|(widest, _)| Some(widest)),
+                None => Ok(None),
+            });
+    let Some(dtype) = raise(dtype)?.map(|widest| widest.dtype()) else {
+        return raise(how(&[], axis));
+    };
+    let parts: Vec<Tensor> = raise(
+        parts
+            .iter()
+            .map(|part| part.to_dtype(dtype))
+            .collect::<Result<_, _>>(),
+    )?;
     raise(how(&parts.iter().collect::<Vec<_>>(), axis))
 }
 
@@ -191,7 +244,9 @@ fn choose(call: &NativeCallContext, mask: &Tensor, a: &Dynamic, b: &Dynamic) -> 
             _ if value.is_int() && other.is_int() => DType::I64,
             _ => float,
         };
-        let value = number(value).ok_or_else(|| Fault::expected("Tensor or number", type_word(value.type_name())).at(Spot::Argument(i)))?;
+        let value = number(value).ok_or_else(|| {
+            Fault::expected("Tensor or number", type_word(value.type_name())).at(Spot::Argument(i))
+        })?;
         Ok(Tensor::scalar(value, dtype)?)
     };
     let (a, b) = (branch(a, b, 1)?, branch(b, a, 2)?);

@@ -22,19 +22,43 @@ const ELEMENTWISE: [(&str, Elementwise, &str); 18] = [
     ("sqrt", Tensor::sqrt, "The square root of each element."),
     ("abs", Tensor::abs, "The absolute value of each element."),
     ("sin", Tensor::sin, "The sine of each element, in radians."),
-    ("cos", Tensor::cos, "The cosine of each element, in radians."),
-    ("tanh", Tensor::tanh, "The hyperbolic tangent of each element."),
-    ("sigmoid", Tensor::sigmoid, "`1 / (1 + e^-x)` of each element."),
+    (
+        "cos",
+        Tensor::cos,
+        "The cosine of each element, in radians.",
+    ),
+    (
+        "tanh",
+        Tensor::tanh,
+        "The hyperbolic tangent of each element.",
+    ),
+    (
+        "sigmoid",
+        Tensor::sigmoid,
+        "`1 / (1 + e^-x)` of each element.",
+    ),
     ("relu", Tensor::relu, "`max(x, 0)` of each element."),
     ("silu", Tensor::silu, "`x sigmoid(x)` of each element."),
     ("gelu", Tensor::gelu, "`x Phi(x)` of each element, exact."),
-    ("softplus", Tensor::softplus, "`ln(1 + e^x)` of each element."),
+    (
+        "softplus",
+        Tensor::softplus,
+        "`ln(1 + e^x)` of each element.",
+    ),
     ("erf", Tensor::erf, "The error function of each element."),
-    ("sign", Tensor::sign, "-1, 0 or 1 by the sign of each element."),
+    (
+        "sign",
+        Tensor::sign,
+        "-1, 0 or 1 by the sign of each element.",
+    ),
     ("square", Tensor::sqr, "The square of each element."),
     ("recip", Tensor::recip, "`1 / x` of each element."),
     ("neg", Tensor::neg, "The negative of each element."),
-    ("contiguous", Tensor::contiguous, "The same values in one piece of memory."),
+    (
+        "contiguous",
+        Tensor::contiguous,
+        "The same values in one piece of memory.",
+    ),
 ];
 
 /// Reductions: over all elements, and along axes, which are dropped.
@@ -52,33 +76,73 @@ const REDUCTIONS: [Reduction; 4] = [
         along: Tensor::sum,
         text: "The sum of all elements, or along one axis or several, which are dropped.\n\n```rhai\nones([2, 3]).sum(0).to_array() // => [2.0, 2.0, 2.0]\n```",
     },
-    Reduction { name: "mean", all: Tensor::mean_all, along: Tensor::mean, text: "The mean of all elements, or along axes, which are dropped.\n\n```rhai\ntensor([1.0, 3.0]).mean().item() // => 2.0\n```" },
+    Reduction {
+        name: "mean",
+        all: Tensor::mean_all,
+        along: Tensor::mean,
+        text: "The mean of all elements, or along axes, which are dropped.\n\n```rhai\ntensor([1.0, 3.0]).mean().item() // => 2.0\n```",
+    },
     Reduction {
         name: "variance",
         all: |x| x.variance(None),
         along: |x, axes| x.variance(Some(axes)),
         text: "The variance with `n - 1` below, of all elements or along axes, which are dropped.\n\n```rhai\ntensor([1.0, 3.0]).variance().item() // => 2.0\n```",
     },
-    Reduction { name: "std", all: |x| x.std(None), along: |x, axes| x.std(Some(axes)), text: "The square root of the variance.\n\n```rhai\ntensor([1.0, 1.0]).std().item() // => 0.0\n```" },
+    Reduction {
+        name: "std",
+        all: |x| x.std(None),
+        along: |x, axes| x.std(Some(axes)),
+        text: "The square root of the variance.\n\n```rhai\ntensor([1.0, 1.0]).std().item() // => 0.0\n```",
+    },
 ];
 
 /// What takes one axis, or all elements.
-type AlongOne = (&'static str, fn(&Tensor, i64) -> TensorResult<Tensor>, &'static str);
+type AlongOne = (
+    &'static str,
+    fn(&Tensor, i64) -> TensorResult<Tensor>,
+    &'static str,
+);
 
 const ALONG_ONE: [AlongOne; 6] = [
-    ("max", Tensor::max, "The largest element of all, or along an axis, which is dropped."),
-    ("min", Tensor::min, "The smallest element of all, or along an axis, which is dropped."),
-    ("argmax", Tensor::argmax, "The place of the largest element of all, or along an axis, as i64."),
-    ("argmin", Tensor::argmin, "The place of the smallest element of all, or along an axis, as i64."),
-    ("logsumexp", |x, axis| real(x)?.logsumexp(axis), "`ln sum e^x` of all, or along an axis, without overflow."),
-    ("norm", |x, axis| real(x)?.norm(axis), "The Euclidean norm of all, or along an axis, which is dropped."),
+    (
+        "max",
+        Tensor::max,
+        "The largest element of all, or along an axis, which is dropped.",
+    ),
+    (
+        "min",
+        Tensor::min,
+        "The smallest element of all, or along an axis, which is dropped.",
+    ),
+    (
+        "argmax",
+        Tensor::argmax,
+        "The place of the largest element of all, or along an axis, as i64.",
+    ),
+    (
+        "argmin",
+        Tensor::argmin,
+        "The place of the smallest element of all, or along an axis, as i64.",
+    ),
+    (
+        "logsumexp",
+        |x, axis| real(x)?.logsumexp(axis),
+        "`ln sum e^x` of all, or along an axis, without overflow.",
+    ),
+    (
+        "norm",
+        |x, axis| real(x)?.norm(axis),
+        "The Euclidean norm of all, or along an axis, which is dropped.",
+    ),
 ];
 
 /// Binds them.
 pub(super) fn bind(library: &mut Library) {
     properties(library);
     for (name, function, text) in ELEMENTWISE {
-        library.method::<Tensor>(name, "() -> Tensor", text).call(move |x: Tensor| raise(real(&x).and_then(|x| function(&x))));
+        library
+            .method::<Tensor>(name, "() -> Tensor", text)
+            .call(move |x: Tensor| raise(real(&x).and_then(|x| function(&x))));
     }
     reductions(library);
     shapes(library);
@@ -87,13 +151,38 @@ pub(super) fn bind(library: &mut Library) {
 }
 
 fn properties(library: &mut Library) {
-    let sizes = |x: &Tensor| x.dims().iter().map(|&n| Dynamic::from(n as i64)).collect::<Array>();
-    library.property::<Tensor>("shape", "array", "The sizes of the axes.\n\n```rhai\nzeros([2, 3]).shape // => [2, 3]\n```").call(move |x: &mut Tensor| sizes(x));
-    library.property::<Tensor>("dtype", "string", "The element type: `f32`, `f64`, `i64`, `u8`.").call(|x: &mut Tensor| ImmutableString::from(x.dtype().as_str()));
-    library.property::<Tensor>("device", "string", "Where the data lie.").call(|x: &mut Tensor| device_of(x));
-    library.property::<Tensor>("rank", "int", "The number of axes.").call(|x: &mut Tensor| x.rank() as i64);
-    library.property::<Tensor>("size", "int", "The number of elements.").call(|x: &mut Tensor| x.len() as i64);
-    library.method::<Tensor>("len", "() -> int", "The size of the first axis.").call(|x: Tensor| x.dims().first().map_or(1, |&n| n as i64));
+    let sizes = |x: &Tensor| {
+        x.dims()
+            .iter()
+            .map(|&n| Dynamic::from(n as i64))
+            .collect::<Array>()
+    };
+    library
+        .property::<Tensor>(
+            "shape",
+            "array",
+            "The sizes of the axes.\n\n```rhai\nzeros([2, 3]).shape // => [2, 3]\n```",
+        )
+        .call(move |x: &mut Tensor| sizes(x));
+    library
+        .property::<Tensor>(
+            "dtype",
+            "string",
+            "The element type: `f32`, `f64`, `i64`, `u8`.",
+        )
+        .call(|x: &mut Tensor| ImmutableString::from(x.dtype().as_str()));
+    library
+        .property::<Tensor>("device", "string", "Where the data lie.")
+        .call(|x: &mut Tensor| device_of(x));
+    library
+        .property::<Tensor>("rank", "int", "The number of axes.")
+        .call(|x: &mut Tensor| x.rank() as i64);
+    library
+        .property::<Tensor>("size", "int", "The number of elements.")
+        .call(|x: &mut Tensor| x.len() as i64);
+    library
+        .method::<Tensor>("len", "() -> int", "The size of the first axis.")
+        .call(|x: Tensor| x.dims().first().map_or(1, |&n| n as i64));
 }
 
 fn device_of(x: &Tensor) -> ImmutableString {
@@ -104,7 +193,13 @@ fn device_of(x: &Tensor) -> ImmutableString {
 }
 
 fn reductions(library: &mut Library) {
-    for Reduction { name, all, along, text } in REDUCTIONS {
+    for Reduction {
+        name,
+        all,
+        along,
+        text,
+    } in REDUCTIONS
+    {
         library
             .method::<Tensor>(name, "(axis?: int | array) -> Tensor", text)
             .call(move |x: Tensor| raise(floats_for(name, &x).and_then(|x| all(&x))))
@@ -120,8 +215,16 @@ fn reductions(library: &mut Library) {
             .call(move |x: Tensor, axis: i64| raise(function(&x, axis)));
     }
     for (name, function, text) in [
-        ("softmax", Tensor::softmax as fn(&Tensor, i64) -> TensorResult<Tensor>, "`e^x / sum e^x` along an axis; without one the last.\n\n```rhai\nzeros([2]).softmax(0).to_array() // => [0.5, 0.5]\n```"),
-        ("log_softmax", Tensor::log_softmax, "The logarithm of `softmax`."),
+        (
+            "softmax",
+            Tensor::softmax as fn(&Tensor, i64) -> TensorResult<Tensor>,
+            "`e^x / sum e^x` along an axis; without one the last.\n\n```rhai\nzeros([2]).softmax(0).to_array() // => [0.5, 0.5]\n```",
+        ),
+        (
+            "log_softmax",
+            Tensor::log_softmax,
+            "The logarithm of `softmax`.",
+        ),
     ] {
         library
             .method::<Tensor>(name, "(axis?: int) -> Tensor", text)
@@ -138,7 +241,11 @@ fn reductions(library: &mut Library) {
 
 /// Means of ints are floats; their sums stay ints.
 fn floats_for(name: &str, x: &Tensor) -> TensorResult<Tensor> {
-    if name == "sum" { Ok(x.clone()) } else { real(x) }
+    if name == "sum" {
+        Ok(x.clone())
+    } else {
+        real(x)
+    }
 }
 
 fn shapes(library: &mut Library) {
@@ -148,8 +255,16 @@ fn shapes(library: &mut Library) {
             let size = inferred(&x, &Dynamic::from(size)).map_err(|fault| fault.at(Spot::Argument(0)))?;
             raise(x.reshape(&size))
         });
-    library.method::<Tensor>("flatten", "() -> Tensor", "All values along one axis.").call(|x: Tensor| raise(x.reshape(&[x.len()])));
-    library.method::<Tensor>("t", "() -> Tensor", "The last two axes exchanged.\n\n```rhai\nzeros([2, 3]).t().shape // => [3, 2]\n```").call(|x: Tensor| raise(x.t()));
+    library
+        .method::<Tensor>("flatten", "() -> Tensor", "All values along one axis.")
+        .call(|x: Tensor| raise(x.reshape(&[x.len()])));
+    library
+        .method::<Tensor>(
+            "t",
+            "() -> Tensor",
+            "The last two axes exchanged.\n\n```rhai\nzeros([2, 3]).t().shape // => [3, 2]\n```",
+        )
+        .call(|x: Tensor| raise(x.t()));
     library
         .method::<Tensor>("permute", "(order: array) -> Tensor", "The axes in another order.\n\n```rhai\nzeros([2, 3, 4]).permute([2, 0, 1]).shape // => [4, 2, 3]\n```")
         .call(|x: Tensor, order: Array| -> Outcome<Tensor> {
@@ -204,47 +319,85 @@ fn conversions(library: &mut Library) {
             let known = device_named(what).map(|_| x);
             Ok(known.map_err(|fault| if fault.message.contains("not a device") { fault.hint("or a dtype: \"f32\", \"f64\", \"i64\", \"u8\"") } else { fault })?)
         });
-    library.method::<Tensor>("detach", "() -> Tensor", "The same values without history: no gradient flows through.").call(|x: Tensor| x.detach());
+    library
+        .method::<Tensor>(
+            "detach",
+            "() -> Tensor",
+            "The same values without history: no gradient flows through.",
+        )
+        .call(|x: Tensor| x.detach());
     library.method::<Tensor>("is_finite", "() -> bool", "Whether no element is NaN or infinite.\n\n```rhai\nones([2]).is_finite() // => true\n```").call(|x: Tensor| raise(x.is_finite()));
 }
 
 /// A shape in which one size may be -1.
 fn inferred(x: &Tensor, size: &Dynamic) -> Result<Vec<usize>, Fault> {
     let sizes = ints(size)?;
-    let free: Vec<usize> = sizes.iter().enumerate().filter(|(_, n)| **n == -1).map(|(i, _)| i).collect();
+    let free: Vec<usize> = sizes
+        .iter()
+        .enumerate()
+        .filter(|(_, n)| **n == -1)
+        .map(|(i, _)| i)
+        .collect();
     let mut known: Vec<usize> = Vec::with_capacity(sizes.len());
     for &n in &sizes {
         match n {
             -1 => known.push(1),
-            n => known.push(usize::try_from(n).map_err(|_| Fault::new(Kind::Shape, format!("a size must be >= 0 or -1, got {n}")))?),
+            n => known.push(usize::try_from(n).map_err(|_| {
+                Fault::new(Kind::Shape, format!("a size must be >= 0 or -1, got {n}"))
+            })?),
         }
     }
     match free.as_slice() {
         [] => {}
         [axis] => {
-            let rest = known.iter().try_fold(1usize, |product, &n| product.checked_mul(n)).filter(|&n| n > 0 && x.len().is_multiple_of(n));
-            let rest = rest.ok_or_else(|| Fault::new(Kind::Shape, format!("{} elements do not fill {sizes:?}", x.len())))?;
+            let rest = known
+                .iter()
+                .try_fold(1usize, |product, &n| product.checked_mul(n))
+                .filter(|&n| n > 0 && x.len().is_multiple_of(n));
+            let rest = rest.ok_or_else(|| {
+                Fault::new(
+                    Kind::Shape,
+                    format!("{} elements do not fill {sizes:?}", x.len()),
+                )
+            })?;
             if let Some(slot) = known.get_mut(*axis) {
                 *slot = x.len() / rest;
             }
         }
-        _ => return Err(Fault::new(Kind::Shape, format!("only one size may be -1, got {sizes:?}"))),
+        _ => {
+            return Err(Fault::new(
+                Kind::Shape,
+                format!("only one size may be -1, got {sizes:?}"),
+            ));
+        }
     }
     Ok(known)
 }
 
 /// A number as scripts have it: ints of int tensors, floats of the others.
 fn scalar(value: f64, dtype: DType) -> Dynamic {
-    if dtype.is_float() { Dynamic::from(value) } else { Dynamic::from(value as i64) }
+    if dtype.is_float() {
+        Dynamic::from(value)
+    } else {
+        Dynamic::from(value as i64)
+    }
 }
 
 fn to_array(x: &Tensor) -> Outcome<Dynamic> {
     if x.len() > ARRAY_SIZE {
-        return Err(Fault::new(Kind::Limit, format!("{} elements are too many for an array", x.len())).hint("take a part: `x[0..1000].to_array()`").into());
+        return Err(Fault::new(
+            Kind::Limit,
+            format!("{} elements are too many for an array", x.len()),
+        )
+        .hint("take a part: `x[0..1000].to_array()`")
+        .into());
     }
     let values: Vec<Dynamic> = match x.dtype() {
         dtype if dtype.is_float() => raise(x.to_vec())?.into_iter().map(Dynamic::from).collect(),
-        _ => raise(x.to_ints("to_array"))?.into_iter().map(Dynamic::from).collect(),
+        _ => raise(x.to_ints("to_array"))?
+            .into_iter()
+            .map(Dynamic::from)
+            .collect(),
     };
     let mut values = values.into_iter();
     Ok(nested(x.dims(), &mut values))

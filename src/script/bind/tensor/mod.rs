@@ -52,7 +52,11 @@ pub(crate) fn dtype_named(name: &str) -> Option<DType> {
 
 /// Ints become floats: for operations that only floats have.
 fn real(x: &Tensor) -> TensorResult<Tensor> {
-    if x.dtype().is_float() { Ok(x.clone()) } else { x.to_dtype(DType::F32) }
+    if x.dtype().is_float() {
+        Ok(x.clone())
+    } else {
+        x.to_dtype(DType::F32)
+    }
 }
 
 /// Two tensors in one dtype: a float wins over an int, f64 over f32.
@@ -63,7 +67,11 @@ fn promoted(a: &Tensor, b: &Tensor) -> TensorResult<(Tensor, Tensor)> {
         DType::F64 => 3,
         _ => 2,
     };
-    let dtype = if rank(a.dtype()) >= rank(b.dtype()) { a.dtype() } else { b.dtype() };
+    let dtype = if rank(a.dtype()) >= rank(b.dtype()) {
+        a.dtype()
+    } else {
+        b.dtype()
+    };
     Ok((a.to_dtype(dtype)?, b.to_dtype(dtype)?))
 }
 
@@ -73,14 +81,27 @@ pub(crate) fn ints(value: &Dynamic) -> Result<Vec<i64>, Fault> {
         return Ok(vec![one]);
     }
     let Some(items) = value.read_lock::<Array>() else {
-        return Err(Fault::expected("int or array of ints", type_word(value.type_name())));
+        return Err(Fault::expected(
+            "int or array of ints",
+            type_word(value.type_name()),
+        ));
     };
-    let int = |item: &Dynamic| item.as_int().map_err(|got| Fault::expected("array of ints", &format!("an item of type {}", type_word(got))));
+    let int = |item: &Dynamic| {
+        item.as_int().map_err(|got| {
+            Fault::expected(
+                "array of ints",
+                &format!("an item of type {}", type_word(got)),
+            )
+        })
+    };
     items.iter().map(int).collect()
 }
 
 /// A shape: sizes that are not negative.
 pub(crate) fn shape(value: &Dynamic) -> Result<Vec<usize>, Fault> {
-    let size = |n: i64| usize::try_from(n).map_err(|_| Fault::new(crate::Kind::Shape, format!("a size must be >= 0, got {n}")));
+    let size = |n: i64| {
+        usize::try_from(n)
+            .map_err(|_| Fault::new(crate::Kind::Shape, format!("a size must be >= 0, got {n}")))
+    };
     ints(value)?.into_iter().map(size).collect()
 }

@@ -25,7 +25,10 @@ impl Object for Tensor {
     fn display(&self) -> Display {
         let plain = Display::text(self.text());
         match table(self) {
-            Ok(Some(html)) => Display { forms: [vec![("text/html".into(), html)], plain.forms].concat(), id: None },
+            Ok(Some(html)) => Display {
+                forms: [vec![("text/html".into(), html)], plain.forms].concat(),
+                id: None,
+            },
             _ => plain,
         }
     }
@@ -40,14 +43,20 @@ fn table(x: &Tensor) -> rhapsode_tensor::Result<Option<String>> {
     };
     let (rows, row_gap) = ends(matrix.dim(0)?)?;
     let (columns, column_gap) = ends(matrix.dim(1)?)?;
-    let matrix = matrix.detach().index_select(0, &rows)?.index_select(1, &columns)?;
+    let matrix = matrix
+        .detach()
+        .index_select(0, &rows)?
+        .index_select(1, &columns)?;
     let values = matrix.to_vec()?;
     let width = matrix.dim(1)?;
     let is_float = x.dtype().is_float();
     let mut html = String::from("<table><tbody>");
     for (i, row) in values.chunks(width.max(1)).enumerate() {
         if row_gap == Some(i) {
-            html.push_str(&format!("<tr><td colspan=\"{}\">&#8942;</td></tr>", width + 1));
+            html.push_str(&format!(
+                "<tr><td colspan=\"{}\">&#8942;</td></tr>",
+                width + 1
+            ));
         }
         html.push_str("<tr>");
         for (j, value) in row.iter().enumerate() {
@@ -58,7 +67,10 @@ fn table(x: &Tensor) -> rhapsode_tensor::Result<Option<String>> {
         }
         html.push_str("</tr>");
     }
-    html.push_str(&format!("</tbody></table><small>{}</small>", crate::bind::escape(&x.describe())));
+    html.push_str(&format!(
+        "</tbody></table><small>{}</small>",
+        crate::bind::escape(&x.describe())
+    ));
     Ok(Some(html))
 }
 
@@ -66,10 +78,16 @@ fn table(x: &Tensor) -> rhapsode_tensor::Result<Option<String>> {
 fn ends(size: usize) -> rhapsode_tensor::Result<(Tensor, Option<usize>)> {
     let shown: Vec<i64> = match size <= SIDE {
         true => (0..size as i64).collect(),
-        false => (0..SIDE / 2).chain(size - SIDE / 2..size).map(|i| i as i64).collect(),
+        false => (0..SIDE / 2)
+            .chain(size - SIDE / 2..size)
+            .map(|i| i as i64)
+            .collect(),
     };
     let count = shown.len();
-    Ok((Tensor::from_vec(shown, &[count])?, (size > SIDE).then_some(SIDE / 2)))
+    Ok((
+        Tensor::from_vec(shown, &[count])?,
+        (size > SIDE).then_some(SIDE / 2),
+    ))
 }
 
 /// A value with as many places as a table needs.
