@@ -22,6 +22,9 @@ const BAR: &str =
 const SPINNER: &str =
     "{prefix:.cyan} {spinner:.green} {human_pos} · {speed} · {elapsed} · {wide_msg}";
 
+/// Work that is done within this time leaves no line: sampling ten points should not talk.
+const TRIFLE: Duration = Duration::from_millis(100);
+
 /// The bars of the running cell.
 pub struct Bars {
     /// Draws the live lines; hidden where nobody would see them.
@@ -56,7 +59,7 @@ impl Bars {
         }
     }
 
-    /// Takes a new state of one piece of work; gives its closing line when it ended.
+    /// Takes a new state of one piece of work; gives its closing line when it ended and was no trifle.
     pub fn update(&mut self, progress: Progress) -> Option<String> {
         let multi = &self.multi;
         let bar = self
@@ -68,14 +71,14 @@ impl Bars {
             return None;
         }
         let id = bar.newest.id;
-        self.bars.remove(&id).map(Bar::close)
+        self.bars.remove(&id).and_then(Bar::close)
     }
 
     /// Closes what is still running because the cell ended; gives the closing lines.
     pub fn close_all(&mut self, state: ProgressState) -> Vec<String> {
         std::mem::take(&mut self.bars)
             .into_values()
-            .map(|mut bar| {
+            .filter_map(|mut bar| {
                 bar.newest.state = state;
                 bar.close()
             })
@@ -123,10 +126,12 @@ impl Bar {
         self.newest = progress;
     }
 
-    /// Takes the live line away and gives the one that stays.
-    fn close(self) -> String {
+    /// Takes the live line away and gives the one that stays; none for work that was done in no time.
+    fn close(self) -> Option<String> {
         self.line.finish_and_clear();
-        closing_line(&self.newest, self.first, self.started.elapsed())
+        let elapsed = self.started.elapsed();
+        let trifle = self.newest.state == ProgressState::Finished && elapsed < TRIFLE;
+        (!trifle).then(|| closing_line(&self.newest, self.first, elapsed))
     }
 }
 
@@ -157,8 +162,9 @@ fn closing_line(progress: &Progress, first: u64, elapsed: Duration) -> String {
     };
     let steps = match how {
         "" => format!(
-            "{} steps{of} in {}",
+            "{} step{}{of} in {}",
             HumanCount(progress.step),
+            if progress.step == 1 { "" } else { "s" },
             duration_text(elapsed)
         ),
         _ => format!(
@@ -279,13 +285,15 @@ mod tests {
         assert_eq!(bars.update(progress(1, ProgressState::Running)), None);
         assert_eq!(bars.update(progress(2, ProgressState::Running)), None);
         let line = bars
-            .update(progress(3_000, ProgressState::Finished))
+            .update(progress(9, ProgressState::Interrupted))
             .unwrap();
         assert!(
-            plain(&line).starts_with("✓ fit rectified flow  3,000 steps in "),
+            plain(&line).contains("interrupted at step 9 of 3,000"),
             "{line}"
         );
         assert_eq!(bars.close_all(ProgressState::Failed), Vec::<String>::new());
+        // Finished at once: nothing to tell.
+        assert_eq!(bars.update(progress(3_000, ProgressState::Finished)), None);
     }
 
     #[test]

@@ -96,11 +96,16 @@ impl Machine {
             Ok(ast) => ast,
             Err(error) => return Err(explain::parse::explain(&error, source, code, &self.names())),
         };
+        let lexed = lex(code);
+        if lexed.open {
+            // Rhai lets the rest of the code be a comment.
+            return Err(explain::parse::open_comment(source, code));
+        }
         self.adopt_functions(&ast, source);
         let outcome = self.run_statements(source, &ast);
         self.forget_shadowed();
         let value = outcome?;
-        Ok(value.filter(|_| !lex(code).ends_with_semicolon()))
+        Ok(value.filter(|_| !lexed.ends_with_semicolon()))
     }
 
     /// Takes over the functions of a cell; a redefinition replaces.

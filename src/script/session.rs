@@ -321,6 +321,23 @@ impl Session {
         crate::bind::variables(&self.context)
     }
 
+    /// The names of the variables that hold a model.
+    pub fn models(&self) -> Vec<String> {
+        crate::bind::io::models(&self.context)
+    }
+
+    /// Saves a variable, as `save(name, path)` in a cell does.
+    pub fn save(&self, name: &str, path: &Path) -> Result<(), Diagnostic> {
+        crate::bind::io::save_variable(&self.context, name, path).map_err(|fault| Diagnostic {
+            severity: crate::Severity::Error,
+            kind: fault.kind,
+            message: fault.message,
+            place: None,
+            trace: Vec::new(),
+            hints: fault.hints,
+        })
+    }
+
     /// Forgets all variables and functions.
     pub fn reset(&mut self) {
         if let Some(machine) = &mut self.machine {

@@ -264,6 +264,36 @@ fn one_seed_gives_the_same_metrics_byte_for_byte() {
 }
 
 #[test]
+fn figures_are_written_as_svg_and_png() {
+    let code = "show(plot::line([1, 2, 3]));\nplot::scatter([[0.0, 1.0], [1.0, 2.0]])";
+    let folder = Folder::new("figures").script("figures.rhai", code);
+    let done = folder.run(&["run", "figures.rhai", "--out", "out"]).code(0);
+    // Without a terminal nothing is drawn.
+    assert_eq!(
+        done.stdout,
+        "out/figure-01.svg\nout/figure-02.svg\nresults in out\n"
+    );
+    let files = [
+        "figure-01.png",
+        "figure-01.svg",
+        "figure-02.png",
+        "figure-02.svg",
+        "manifest.json",
+    ];
+    assert_eq!(folder.names("out"), files);
+    assert!(folder.read("out/figure-01.svg").contains("<svg"));
+    let png = fs::read(folder.0.join("out/figure-02.png")).unwrap();
+    assert!(png.starts_with(b"\x89PNG\r\n"));
+    let listed = serde_json::json!([
+        "figure-01.svg",
+        "figure-01.png",
+        "figure-02.svg",
+        "figure-02.png"
+    ]);
+    assert_eq!(folder.manifest("out")["files"], listed);
+}
+
+#[test]
 fn an_older_run_in_the_same_folder_is_replaced() {
     let folder = Folder::new("replaced")
         .script("a.rhai", "log(#{ loss: 1.0 });")

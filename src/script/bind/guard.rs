@@ -329,6 +329,7 @@ mod tests {
         let error = session
             .execute("[1, 2].map(|v| broken())", &mut Recorder::default())
             .unwrap_err();
-        assert_eq!((error.kind, error.trace.len()), (Kind::Internal, 1));
+        let chain: Vec<&str> = error.trace.iter().map(|frame| frame.function.as_str()).collect();
+        assert_eq!((error.kind, chain), (Kind::Internal, vec!["closure", "map"]));
     }
 }

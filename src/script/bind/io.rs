@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Outcome, raise};
 use crate::{
-    context,
+    context::{self, Context},
     fault::{Fault, Spot},
     library::Library,
     value::type_word,
@@ -121,19 +121,16 @@ fn load(call: &NativeCallContext, path: &str) -> Outcome<Dynamic> {
     }
 }
 
-/// Saves every variable that holds a model into a folder; gives the names of the files. For a
-/// front end that was interrupted: nothing that was learned is lost.
-pub(crate) fn save_models(
-    globals: &[(String, Dynamic)],
-    folder: &Path,
-) -> rhapsode_models::Result<Vec<String>> {
-    let mut written = Vec::new();
-    for (name, value) in globals {
-        if let Some(flow) = value.read_lock::<RectifiedFlow>() {
-            let file = format!("{name}.safetensors");
-            flow.checkpoint().save(&folder.join(&file))?;
-            written.push(file);
-        }
-    }
-    Ok(written)
+/// The names of all variables that hold a model: what a front end saves when it was interrupted.
+pub(crate) fn models(context: &Context) -> Vec<String> {
+    let is_model = |value: &Dynamic| value.read_lock::<RectifiedFlow>().is_some();
+    let globals = context.globals().into_iter();
+    globals.filter(|(_, value)| is_model(value)).map(|(name, _)| name).collect()
+}
+
+/// Saves one variable.
+pub(crate) fn save_variable(context: &Context, name: &str, path: &Path) -> Result<(), Fault> {
+    let value = context.global(name).ok_or_else(|| Fault::value(format!("there is no variable `{name}`")))?;
+    let checkpoint = checkpoint_of(&value).ok_or_else(|| Fault::value(format!("`{name}` is nothing that can be saved")))?;
+    checkpoint.save(path).map_err(Fault::from)
 }

@@ -5,7 +5,7 @@ mod data;
 mod draw;
 mod flow;
 mod guard;
-mod io;
+pub(crate) mod io;
 mod metric;
 mod nn;
 mod optim;

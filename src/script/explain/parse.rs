@@ -28,6 +28,15 @@ pub(crate) fn explain(error: &ParseError, source: &str, text: &str, names: &Name
     diagnostic
 }
 
+/// A comment that is never closed.
+pub(crate) fn open_comment(source: &str, text: &str) -> Diagnostic {
+    let mut diagnostic = Diagnostic::new(Kind::Syntax, "the comment is not closed");
+    let start = lex(text).lexemes.last().map_or(0, |lexeme| lexeme.start);
+    diagnostic.place = Some(span_place(source, text, start, start + 2));
+    diagnostic.hints.push("a comment that begins with `/*` ends with `*/`; they may be nested".to_string());
+    diagnostic
+}
+
 /// The byte of a position; without one the end of the text.
 fn byte_of(text: &str, position: Position) -> usize {
     match position.line() {
