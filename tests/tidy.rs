@@ -22,6 +22,11 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
         "src/cli",
         &["rhapsode-kernel", "rhapsode-script"],
     ),
+    (
+        "rhapsode-benches",
+        "benches",
+        &["rhapsode-models", "rhapsode-tensor"],
+    ),
 ];
 
 /// Crates that only some of ours may use, and who.

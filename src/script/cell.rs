@@ -177,7 +177,7 @@ impl Machine {
             self.scope.rewind(variables);
         }
         self.share_variables();
-        result.map_err(|error| self.explain(error, source))
+        result.map_err(|error| self.explain(*error, source))
     }
 
     /// Makes every variable a shared cell that functions look up by name.
@@ -228,14 +228,14 @@ impl Machine {
         diagnostic
     }
 
-    fn explain(&self, error: Box<EvalAltResult>, source: &str) -> Diagnostic {
+    fn explain(&self, error: EvalAltResult, source: &str) -> Diagnostic {
         let names = self.names();
         Explainer {
             sources: &self.sources,
             engine: &self.engine,
             names: &names,
         }
-        .explain(*error, source)
+        .explain(error, source)
     }
 
     /// The functions that Rhai itself brings; listed when first asked for, since that takes

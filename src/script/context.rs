@@ -216,11 +216,6 @@ impl Context {
         self.folder.join(Path::new(path))
     }
 
-    /// The folder of relative paths.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// When the session began.
     pub fn started(&self) -> Instant {
         self.started

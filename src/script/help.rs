@@ -20,6 +20,8 @@ pub(crate) enum EntryKind {
     Module,
     /// `Tensor`.
     Type,
+    /// A page that is about no single name: `language`.
+    Topic,
 }
 
 /// One documented name.
@@ -71,7 +73,7 @@ impl Entry {
     pub fn headline(&self) -> String {
         match self.kind {
             EntryKind::Property => format!("{}: {}", self.name, self.signature),
-            EntryKind::Module | EntryKind::Type => self.name.clone(),
+            EntryKind::Module | EntryKind::Type | EntryKind::Topic => self.name.clone(),
             _ => format!("{}{}", self.name, self.signature),
         }
     }

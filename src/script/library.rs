@@ -142,6 +142,17 @@ impl Library {
         });
     }
 
+    /// A page of help that is about no single name.
+    pub fn topic(&mut self, name: &'static str, text: &'static str) {
+        self.entries.push(Entry {
+            name: name.into(),
+            kind: EntryKind::Topic,
+            signature: "",
+            text,
+            options: None,
+        });
+    }
+
     /// Makes a type of ours known: its name, how it prints, how it is shown.
     pub fn object<T: Object>(&mut self, text: &'static str) {
         self.types.insert::<T>();

@@ -53,6 +53,9 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         true => session.execute(&source, &mut runner),
         false => session.execute_file(&args.file, &mut runner),
     };
+    if result.is_err() {
+        runner.save_models(&session);
+    }
     runner.finish(result, last_signal)
 }
 
@@ -146,6 +149,16 @@ impl Runner {
                     self.failed = Some(error);
                 }
                 None
+            }
+        }
+    }
+
+    /// Saves the models of a script that did not come to its end: what was learned is not lost.
+    fn save_models(&mut self, session: &Session) {
+        for name in session.models() {
+            let path = self.outputs.model(&name);
+            if let Some(Err(error)) = self.note(path).map(|path| session.save(&name, &path)) {
+                self.screen.complain(&error);
             }
         }
     }

@@ -89,6 +89,12 @@ impl Outputs {
         }
     }
 
+    /// Where the model of a variable belongs.
+    pub fn model(&mut self, name: &str) -> Result<PathBuf, Error> {
+        self.folder
+            .file(&format!("models/{name}.safetensors"), &mut self.manifest)
+    }
+
     /// Writes what is still to be written and the manifest, if there is a folder; gives its path.
     pub fn end(
         mut self,

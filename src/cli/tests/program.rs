@@ -452,6 +452,28 @@ mod signals {
     }
 
     #[test]
+    fn ctrl_c_in_a_training_saves_the_model() {
+        let code = "seed(1);\nlet flow = flow::rectified(#{ hidden: [8] });\nprint(\"ready\");\n\
+                    let run = flow.fit(data::moons(64), #{ steps: 100_000_000, batch: 8 });\n";
+        let folder = Folder::new("ctrl-c-fit").script("fit.rhai", code).script(
+            "again.rhai",
+            "load(\"out/models/flow.safetensors\").sample(3, #{ steps: 1 }).shape",
+        );
+        let mut child = folder.start(&["run", "fit.rhai", "--out", "out"]);
+        signal_when_ready(&mut child, Signal::SIGINT);
+        Finished::from(child.wait_with_output().unwrap()).code(130);
+        assert!(
+            folder.manifest("out")["files"]
+                .to_string()
+                .contains("models/flow.safetensors")
+        );
+        assert_eq!(
+            folder.run(&["run", "again.rhai"]).code(0).stdout,
+            "[3, 2]\n"
+        );
+    }
+
+    #[test]
     fn a_scheduler_s_kill_saves_too() {
         let folder = Folder::new("sigterm").script("endless.rhai", ENDLESS);
         let mut child = folder.start(&["run", "endless.rhai", "--out", "out"]);

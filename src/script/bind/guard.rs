@@ -329,7 +329,14 @@ mod tests {
         let error = session
             .execute("[1, 2].map(|v| broken())", &mut Recorder::default())
             .unwrap_err();
-        let chain: Vec<&str> = error.trace.iter().map(|frame| frame.function.as_str()).collect();
-        assert_eq!((error.kind, chain), (Kind::Internal, vec!["closure", "map"]));
+        let chain: Vec<&str> = error
+            .trace
+            .iter()
+            .map(|frame| frame.function.as_str())
+            .collect();
+        assert_eq!(
+            (error.kind, chain),
+            (Kind::Internal, vec!["closure", "map"])
+        );
     }
 }

@@ -125,12 +125,18 @@ fn load(call: &NativeCallContext, path: &str) -> Outcome<Dynamic> {
 pub(crate) fn models(context: &Context) -> Vec<String> {
     let is_model = |value: &Dynamic| value.read_lock::<RectifiedFlow>().is_some();
     let globals = context.globals().into_iter();
-    globals.filter(|(_, value)| is_model(value)).map(|(name, _)| name).collect()
+    globals
+        .filter(|(_, value)| is_model(value))
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// Saves one variable.
 pub(crate) fn save_variable(context: &Context, name: &str, path: &Path) -> Result<(), Fault> {
-    let value = context.global(name).ok_or_else(|| Fault::value(format!("there is no variable `{name}`")))?;
-    let checkpoint = checkpoint_of(&value).ok_or_else(|| Fault::value(format!("`{name}` is nothing that can be saved")))?;
+    let value = context
+        .global(name)
+        .ok_or_else(|| Fault::value(format!("there is no variable `{name}`")))?;
+    let checkpoint = checkpoint_of(&value)
+        .ok_or_else(|| Fault::value(format!("`{name}` is nothing that can be saved")))?;
     checkpoint.save(path).map_err(Fault::from)
 }

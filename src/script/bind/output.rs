@@ -166,7 +166,31 @@ fn questions(library: &mut Library) {
         .call(|call: NativeCallContext, prompt: &str| ask(&call, prompt, true));
 }
 
+/// The language on one page, for those who come from Python.
+const LANGUAGE: &str = r#"
+The language on one page: Rhai, for those who come from Python.
+
+- Statements end with `;`. The last expression of a cell, without `;`, is its output.
+- `let x = 1;` declares, `x = 2;` assigns, `const K = 3;` cannot be changed. `()` is nothing.
+- `//` begins a comment. Blocks stand in `{ }`, also after `if`, `for`, `while`, and have a value.
+- `1 / 2` is 0 for ints; `2 ** 3` is a power; `!a`, `a && b`, `a || b` are not, and, or.
+- `"text"` ends on its line; a text in back-ticks may have several and holds values: `${x}`.
+- A map is `#{ key: 1 }`, read as `m.key`; an array is `[1, 2]`; a range is `0..10` or `0..=9`.
+- A function is `fn f(x) { x + 1 }`, a closure `|x| x + 1`, called with `f.call(1)`.
+- Members of modules are written `plot::line(...)`, methods `x.sum()`.
+- Reserved and thus no names: `var module new match case default with is this null nil`.
+
+```rhai
+let total = 0;
+for i in 0..4 { total += i; }
+let squares = [1, 2, 3].map(|v| v ** 2);
+fn describe(x) { if x > 5 { "large" } else { "small" } }
+`${describe(total)} ${squares}` // => "large [1, 4, 9]"
+```
+"#;
+
 fn knowledge(library: &mut Library) {
+    library.topic("language", LANGUAGE);
     library
         .function(
             "help",
@@ -331,6 +355,16 @@ fn overview(reference: &Reference) -> Display {
         .collect();
     types.sort();
     section("Types", types);
+    let topics = reference
+        .entries()
+        .iter()
+        .filter(|entry| entry.kind == EntryKind::Topic);
+    section(
+        "Topics",
+        topics
+            .map(|entry| (entry.name.clone(), entry.summary().to_string()))
+            .collect(),
+    );
     Display::text(text.trim_end()).with("text/markdown", markdown.trim_end())
 }
 

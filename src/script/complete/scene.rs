@@ -79,11 +79,6 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The letters before the cursor.
-    pub fn prefix(&self) -> &'a str {
-        self.code.get(self.start..self.cursor).unwrap_or("")
-    }
-
     /// The token so many places before the word; comments are passed over.
     pub fn token(&self, back: usize) -> Option<&Token> {
         self.index(back)

@@ -2,7 +2,7 @@
 
 use rhai::Engine;
 
-use super::{Explanation, Names};
+use super::Names;
 use crate::{Kind, fault::Fault, help::EntryKind, names::nearest, value::type_word};
 
 /// The function and the types of a call, from Rhai's `name (type, type)`.
@@ -22,7 +22,7 @@ pub(crate) enum Style {
 }
 
 /// Explains `function not found`.
-pub(crate) fn explain(signature: &str, style: Style, names: &Names) -> Explanation {
+pub(crate) fn explain(signature: &str, style: Style, names: &Names) -> Fault {
     let call = parse(signature);
     if is_operator(&call.name) {
         return operator(&call);
@@ -54,7 +54,7 @@ pub(crate) fn explain(signature: &str, style: Style, names: &Names) -> Explanati
             overloads.len() - MOST
         ));
     }
-    fault.into()
+    fault
 }
 
 impl Call {
@@ -93,7 +93,7 @@ fn is_operator(name: &str) -> bool {
     !name.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-fn operator(call: &Call) -> Explanation {
+fn operator(call: &Call) -> Fault {
     let message = match call.types.as_slice() {
         [one] => format!("`{}` does not work on {one}", call.name),
         [left, right] => format!("`{}` does not work between {left} and {right}", call.name),
@@ -101,10 +101,10 @@ fn operator(call: &Call) -> Explanation {
     };
     let fault = Fault::new(Kind::Type, message);
     match call.types.as_slice() {
-        [left, right] if left == "()" || right == "()" => fault
-            .hint("`()` is the value of a statement that gives nothing")
-            .into(),
-        _ => fault.into(),
+        [left, right] if left == "()" || right == "()" => {
+            fault.hint("`()` is the value of a statement that gives nothing")
+        }
+        _ => fault,
     }
 }
 
@@ -154,7 +154,7 @@ fn overloads(call: &Call, names: &Names) -> Vec<String> {
     list
 }
 
-fn unknown(call: &Call, style: Style, names: &Names) -> Explanation {
+fn unknown(call: &Call, style: Style, names: &Names) -> Fault {
     let receiver = call.types.first().map_or("", String::as_str);
     let message = match (style, &call.module) {
         (Style::Method, _) => format!("{receiver} has no method `{}`", call.name),
@@ -165,11 +165,11 @@ fn unknown(call: &Call, style: Style, names: &Names) -> Explanation {
     };
     let fault = Fault::new(Kind::Name, message);
     let Some(reference) = &names.reference else {
-        return fault.into();
+        return fault;
     };
     if let Some(module) = &call.module {
         let members = reference.owned_by(module).map(|entry| entry.short());
-        return fault.nearest(&call.name, members).into();
+        return fault.nearest(&call.name, members);
     }
     let standard = names
         .built_in
@@ -186,35 +186,31 @@ fn unknown(call: &Call, style: Style, names: &Names) -> Explanation {
     if let Some((name, value)) = variable
         && value.is_fnptr()
     {
-        return fault
-            .hint(format!(
-                "`{name}` holds a closure: write `{name}.call(...)`"
-            ))
-            .into();
+        return fault.hint(format!(
+            "`{name}` holds a closure: write `{name}.call(...)`"
+        ));
     }
     if let Some(property) = reference
         .get(&format!("{receiver}.{}", call.name))
         .find(|e| e.kind == EntryKind::Property)
     {
-        return fault
-            .hint(format!(
-                "`{}` is a property: write it without parentheses",
-                property.short()
-            ))
-            .into();
+        return fault.hint(format!(
+            "`{}` is a property: write it without parentheses",
+            property.short()
+        ));
     }
     if let Some(near) = nearest(
         &call.name,
         scripted.chain(methods).chain(globals).chain(standard),
     ) {
-        return fault.hint(format!("did you mean `{near}`?")).into();
+        return fault.hint(format!("did you mean `{near}`?"));
     }
     let elsewhere = reference.entries().iter().find(|entry| {
         entry.kind == EntryKind::Function && entry.owner().is_some() && entry.short() == call.name
     });
     match elsewhere {
-        Some(entry) => fault.hint(format!("there is `{}`", entry.name)).into(),
-        None => fault.into(),
+        Some(entry) => fault.hint(format!("there is `{}`", entry.name)),
+        None => fault,
     }
 }
 

@@ -12,7 +12,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, Position, Token};
 
 use crate::{
     Diagnostic, Frame, Kind, Place,
-    fault::{Fault, Spot},
+    fault::Spot,
     help::Reference,
     lexer::lex,
     sources::{Sources, byte_at},
@@ -29,9 +29,6 @@ pub(crate) struct Names<'a> {
     /// What is bound.
     pub reference: Option<Arc<Reference>>,
 }
-
-/// What an error comes to, before it has a place.
-pub(crate) type Explanation = Fault;
 
 /// Explains runtime errors.
 pub(crate) struct Explainer<'a> {
@@ -92,8 +89,7 @@ impl Explainer<'_> {
     }
 
     fn place(&self, source: &str, position: Position, spot: &Spot) -> Option<Place> {
-        let text = self.sources.text(source)?;
-        let part = place::of_spot(self.engine, source, text, position, spot);
+        let part = place::of_spot(self, source, position, spot);
         part.or_else(|| self.sources.place(source, position))
     }
 

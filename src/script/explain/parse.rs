@@ -33,7 +33,9 @@ pub(crate) fn open_comment(source: &str, text: &str) -> Diagnostic {
     let mut diagnostic = Diagnostic::new(Kind::Syntax, "the comment is not closed");
     let start = lex(text).lexemes.last().map_or(0, |lexeme| lexeme.start);
     diagnostic.place = Some(span_place(source, text, start, start + 2));
-    diagnostic.hints.push("a comment that begins with `/*` ends with `*/`; they may be nested".to_string());
+    diagnostic
+        .hints
+        .push("a comment that begins with `/*` ends with `*/`; they may be nested".to_string());
     diagnostic
 }
 
@@ -47,7 +49,7 @@ fn byte_of(text: &str, position: Position) -> usize {
 
 /// A missing `;` is missed right behind the last token; everything else stands at its token.
 fn place(kind: &ParseErrorType, source: &str, text: &str, lexed: &Lexed, at: usize) -> Place {
-    let before = lexed.code().filter(|lexeme| lexeme.end <= at).last();
+    let before = lexed.code().rfind(|lexeme| lexeme.end <= at);
     let is_missing = matches!(kind, ParseErrorType::MissingToken(token, _) if token == ";");
     if let Some(before) = before
         && (is_missing || at >= text.trim_end().len())
@@ -153,17 +155,21 @@ fn words(
 /// Whether more text could mend an error at the end.
 pub(crate) fn is_incomplete(kind: &ParseErrorType) -> bool {
     use ParseErrorType::*;
-    match kind {
-        UnexpectedEOF | MissingToken(..) | ExprExpected(_) | VariableExpected
-        | PropertyExpected | MissingSymbol(_) => true,
-        FnMissingName
-        | FnMissingParams(_)
-        | FnMissingBody(_)
-        | MalformedIndexExpr(_)
-        | MalformedCapture(_) => true,
-        BadInput(LexError::UnterminatedString) => true,
-        _ => false,
-    }
+    matches!(
+        kind,
+        UnexpectedEOF
+            | MissingToken(..)
+            | ExprExpected(_)
+            | VariableExpected
+            | PropertyExpected
+            | MissingSymbol(_)
+            | FnMissingName
+            | FnMissingParams(_)
+            | FnMissingBody(_)
+            | MalformedIndexExpr(_)
+            | MalformedCapture(_)
+            | BadInput(LexError::UnterminatedString)
+    )
 }
 
 fn bad_input(error: &LexError) -> (String, Vec<String>) {
@@ -202,7 +208,7 @@ fn missing_semicolon(
     at: usize,
     names: &Names,
 ) -> (String, Vec<String>) {
-    let before = lexed.code().filter(|lexeme| lexeme.end <= at).last();
+    let before = lexed.code().rfind(|lexeme| lexeme.end <= at);
     if !purpose.contains("terminate") {
         return (
             format!("expected `;` {purpose}, found `{found}`"),

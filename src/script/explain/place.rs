@@ -1,29 +1,35 @@
 //! Finds the part of a call that an error means: an argument, a key of the option map, its value.
 
-use rhai::{ASTNode, Engine, Expr, FnCallExpr, Position, Stmt, Token};
+use rhai::{ASTNode, Expr, FnCallExpr, Position, Stmt, Token};
 
+use super::Explainer;
 use crate::{
     Place,
     fault::Spot,
+    help::{Entry, EntryKind, Reference},
     lexer::lex,
     sources::{byte_at, span_place},
 };
 
-/// The place of a spot in the call at `position`, if the code shows it.
+/// The place of a spot in the call at `position` of a source, if the code shows it.
 pub(crate) fn of_spot(
-    engine: &Engine,
+    explainer: &Explainer,
     source: &str,
-    text: &str,
     position: Position,
     spot: &Spot,
 ) -> Option<Place> {
-    let ast = engine.compile(text).ok()?;
+    if *spot == Spot::Call {
+        return None;
+    }
+    let text = explainer.sources.text(source)?;
+    let ast = explainer.engine.compile(text).ok()?;
+    let reference = explainer.names.reference.as_deref();
     let mut found = None;
     ast.walk(&mut |path: &[ASTNode]| {
         if found.is_none()
             && let Some((call, is_method)) = path.last().and_then(|node| call_at(node, position))
         {
-            found = Some(part_of(engine, &ast, call, is_method, spot));
+            found = Some(part_of(reference, &ast, call, is_method, spot));
         }
         found.is_none()
     });
@@ -46,7 +52,7 @@ fn call_at<'a>(node: &ASTNode<'a>, position: Position) -> Option<(&'a FnCallExpr
 
 /// The position of the part, and whether its whole expression is meant or only its first token.
 fn part_of(
-    engine: &Engine,
+    reference: Option<&Reference>,
     ast: &rhai::AST,
     call: &FnCallExpr,
     is_method: bool,
@@ -55,10 +61,9 @@ fn part_of(
     match spot {
         Spot::Call => None,
         Spot::Argument(index) => {
-            // `sum(x, 1)` is `x.sum(1)`: with fewer overloads than that, the receiver is the first.
-            let shift = usize::from(
-                !is_method && call.namespace.is_empty() && is_documented_method(engine, &call.name),
-            );
+            let is_plain = !is_method && call.namespace.is_empty();
+            let takes_receiver = reference.is_some_and(|r| is_only_method(r, &call.name));
+            let shift = usize::from(is_plain && takes_receiver);
             call.args
                 .get(index + shift)
                 .map(|argument| (argument.start_position(), true))
@@ -68,28 +73,10 @@ fn part_of(
     }
 }
 
-fn is_documented_method(engine: &Engine, name: &str) -> bool {
-    let context = engine_context(engine);
-    context
-        .and_then(|context| {
-            let reference = context.reference()?;
-            let methods = reference.entries().iter().any(|entry| {
-                entry
-                    .owner()
-                    .is_some_and(|owner| owner.starts_with(char::is_uppercase))
-                    && entry.short() == name
-            });
-            Some(methods && !reference.has_function(name))
-        })
-        .unwrap_or(false)
-}
-
-fn engine_context(engine: &Engine) -> Option<std::sync::Arc<crate::context::Context>> {
-    let state = engine.new_global_runtime_state();
-    state
-        .tag
-        .read_lock::<std::sync::Arc<crate::context::Context>>()
-        .map(|context| std::sync::Arc::clone(&context))
+/// Whether a name is only known as a method: then `f(x, 1)` means `x.f(1)`.
+fn is_only_method(reference: &Reference, name: &str) -> bool {
+    let is_method = |entry: &Entry| entry.kind == EntryKind::Method && entry.short() == name;
+    !reference.has_function(name) && reference.entries().iter().any(is_method)
 }
 
 /// The positions of key and value of an option in the last map of the call.
@@ -114,14 +101,17 @@ fn option(ast: &rhai::AST, call: &FnCallExpr, path: &[String]) -> Option<(Positi
 
 /// The map literal that a variable was last given before `before` at the top of the same code.
 fn map_of_variable<'a>(ast: &'a rhai::AST, name: &str, before: Position) -> Option<&'a Expr> {
-    ast.statements()
+    let literal = |statement: &'a Stmt| match statement {
+        Stmt::Var(var, ..) if var.0.as_str() == name => Some(&var.1),
+        _ => None,
+    };
+    let earlier = ast
+        .statements()
         .iter()
-        .filter(|statement| statement.position() < before)
-        .filter_map(|statement| match statement {
-            Stmt::Var(var, ..) if var.0.as_str() == name => Some(&var.1),
-            _ => None,
-        })
-        .last()
+        .filter(|statement| statement.position() < before);
+    earlier
+        .filter_map(literal)
+        .next_back()
         .filter(|expr| matches!(expr, Expr::Map(..)))
 }
 

@@ -2,13 +2,13 @@
 
 use rhai::{Dynamic, EvalAltResult};
 
-use super::{Explanation, Names, calls};
+use super::{Names, calls};
 use crate::{
     Kind, engine::CALL_DEPTH, fault::Fault, help::EntryKind, names::nearest, value::type_word,
 };
 
 /// Explains the innermost error of a chain.
-pub(crate) fn explain(error: &EvalAltResult, style: calls::Style, names: &Names) -> Explanation {
+pub(crate) fn explain(error: &EvalAltResult, style: calls::Style, names: &Names) -> Fault {
     use EvalAltResult::*;
     match error {
         ErrorRuntime(value, _) => thrown(value),
@@ -59,7 +59,7 @@ pub(crate) fn explain(error: &EvalAltResult, style: calls::Style, names: &Names)
     }
 }
 
-fn bounds_or_limit(error: &EvalAltResult) -> Explanation {
+fn bounds_or_limit(error: &EvalAltResult) -> Fault {
     use EvalAltResult::*;
     match error {
         ErrorArrayBounds(size, index, _) => out_of_range("an array", *size, *index),
@@ -89,7 +89,7 @@ fn bounds_or_limit(error: &EvalAltResult) -> Explanation {
 }
 
 /// A binding's fault, or what the script itself has thrown.
-fn thrown(value: &Dynamic) -> Explanation {
+fn thrown(value: &Dynamic) -> Fault {
     if let Some(fault) = value.read_lock::<Fault>() {
         return fault.clone();
     }
@@ -101,7 +101,7 @@ fn thrown(value: &Dynamic) -> Explanation {
     Fault::new(Kind::Thrown, message)
 }
 
-fn unknown_variable(name: &str, names: &Names) -> Explanation {
+fn unknown_variable(name: &str, names: &Names) -> Fault {
     if let Some((module, member)) = name.rsplit_once("::") {
         let fault = Fault::new(Kind::Name, format!("module `{module}` has no `{member}`"));
         let Some(reference) = &names.reference else {
@@ -143,7 +143,7 @@ fn unknown_variable(name: &str, names: &Names) -> Explanation {
     )
 }
 
-fn unknown_module(name: &str, names: &Names) -> Explanation {
+fn unknown_module(name: &str, names: &Names) -> Fault {
     let fault = Fault::new(Kind::Name, format!("unknown module `{name}`"));
     let modules = names
         .reference
@@ -157,7 +157,7 @@ fn unknown_module(name: &str, names: &Names) -> Explanation {
 }
 
 /// Takes apart `Unknown property 'p' - a getter is not registered for type 'T'`.
-fn property(message: &str, names: &Names) -> Explanation {
+fn property(message: &str, names: &Names) -> Fault {
     let mut quoted = message.split('\'').skip(1).step_by(2);
     let (Some(property), Some(kind)) = (quoted.next(), quoted.next()) else {
         return Fault::new(Kind::Name, super::parse::lower_first(message));
@@ -185,7 +185,7 @@ fn property(message: &str, names: &Names) -> Explanation {
     )
 }
 
-fn mismatch(expected: &str, got: &str) -> Explanation {
+fn mismatch(expected: &str, got: &str) -> Fault {
     let (expected, got) = (type_word(expected), type_word(got));
     match got {
         "" => Fault::new(Kind::Type, format!("expected {expected}")),
@@ -194,7 +194,7 @@ fn mismatch(expected: &str, got: &str) -> Explanation {
 }
 
 /// Takes apart `T [I]` and `T [I] = V`.
-fn indexing(types: &str) -> Explanation {
+fn indexing(types: &str) -> Fault {
     let (object, index) = types.split_once(" [").unwrap_or((types, ""));
     let index = index.split(']').next().unwrap_or("");
     let (object, index) = (type_word(object), type_word(index));
@@ -211,7 +211,7 @@ fn indexing(types: &str) -> Explanation {
     }
 }
 
-fn constant(name: &str) -> Explanation {
+fn constant(name: &str) -> Fault {
     if name.is_empty() {
         return Fault::new(Kind::Value, "a constant cannot be changed");
     }
@@ -222,7 +222,7 @@ fn constant(name: &str) -> Explanation {
     .hint(format!("declare it with `let {name} = ...`"))
 }
 
-fn arithmetic(message: &str) -> Explanation {
+fn arithmetic(message: &str) -> Fault {
     let text = super::parse::lower_first(message);
     let fault = Fault::new(Kind::Numeric, text.clone());
     if text.contains("zero") {
@@ -234,7 +234,7 @@ fn arithmetic(message: &str) -> Explanation {
     }
 }
 
-fn data_race(name: &str) -> Explanation {
+fn data_race(name: &str) -> Fault {
     let what = if name.is_empty() {
         "a variable".to_string()
     } else {
@@ -247,7 +247,7 @@ fn data_race(name: &str) -> Explanation {
     .hint("copy it first: `let copy = x;`")
 }
 
-fn out_of_range(what: &str, size: usize, index: i64) -> Explanation {
+fn out_of_range(what: &str, size: usize, index: i64) -> Fault {
     Fault::new(
         Kind::Value,
         format!("index {index} is out of range for {what} of {size}"),

@@ -301,7 +301,7 @@ fn check(code: &str, kind: Kind, message: &str, marked: &str) {
     let error = run(code).unwrap_err();
     assert_eq!(error.kind, kind, "{code}: {}", error.message);
     assert!(
-        error.message.starts_with(message),
+        error.message.contains(message),
         "{code}: {}",
         error.message
     );
@@ -390,10 +390,10 @@ fn errors_point_at_what_is_meant() {
         "+",
     );
     check(
-        "ones([2]) + \"a\"",
+        "ones([2]) * \"a\"",
         Kind::Type,
-        "`+` does not work between Tensor and string",
-        "+",
+        "`*` does not work between Tensor and string",
+        "*",
     );
     check(
         "ones([2]).summ()",
@@ -416,7 +416,7 @@ fn errors_point_at_what_is_meant() {
     check(
         "ones([2, 3])[5]",
         Kind::Value,
-        "select: index 5 is out of range for size 2",
+        "index 5 is out of range for size 2",
         "5",
     );
     check(
