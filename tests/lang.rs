@@ -13,7 +13,7 @@
 //! streams, `// shows: ` a display in the middle, `// Error: 1:5-1:9 type error: message` with the line and
 //! columns in the cell (end exclusive; preceded by the source when it is another one, such as `cell 1`),
 //! `// Trace: function, 2:1` the calls on the way to it, `// Hint: ` its hints. A cell must do all of that
-//! and nothing else.
+//! and nothing else. `[..]` in an expectation stands for any text, such as the free memory.
 //!
 //! `cargo lang` runs all, `cargo lang TEXT` the sections whose `file: name` contains the text, and
 //! `cargo lang --update` rewrites the expectations to what the cells do.
@@ -248,7 +248,12 @@ impl Section {
         let mut differences = String::new();
         for (n, cell) in self.cells.iter_mut().enumerate() {
             let found = observe(&mut session, &cell.code_lines().join("\n"), n + 1);
-            if found != cell.expected {
+            let fitting = cell
+                .expected
+                .iter()
+                .zip(&found)
+                .all(|(expected, found)| fits(expected, found));
+            if !fitting || found.len() != cell.expected.len() {
                 describe(&mut differences, &cell.expected, &found);
                 cell.found = Some(found);
             }
@@ -330,20 +335,32 @@ fn tell_error(error: &Diagnostic, cell: &str) -> Vec<String> {
     lines
 }
 
+/// Whether a line is as expected; `[..]` there stands for any text.
+fn fits(expected: &str, found: &str) -> bool {
+    let parts: Vec<&str> = expected.split("[..]").collect();
+    let [first, middle @ .., last] = parts.as_slice() else {
+        return expected == found;
+    };
+    let Some(mut rest) = found.strip_prefix(first) else {
+        return false;
+    };
+    for part in middle {
+        let Some((_, behind)) = rest.split_once(part) else {
+            return false;
+        };
+        rest = behind;
+    }
+    rest.ends_with(last)
+}
+
 /// Lists what was expected and not found (-) and found and not expected (+), line by line.
 fn describe(out: &mut String, expected: &[String], found: &[String]) {
+    let fitting =
+        |n: usize| matches!((expected.get(n), found.get(n)), (Some(e), Some(f)) if fits(e, f));
     for (n, line) in expected.iter().enumerate() {
-        let _ = match found.get(n) == Some(line) {
-            true => writeln!(out, "      {line}"),
-            false => writeln!(out, "    - {line}"),
-        };
+        let _ = writeln!(out, "    {} {line}", if fitting(n) { ' ' } else { '-' });
     }
-    for line in found
-        .iter()
-        .enumerate()
-        .filter(|(n, line)| expected.get(*n) != Some(line))
-        .map(|(_, line)| line)
-    {
+    for (_, line) in found.iter().enumerate().filter(|(n, _)| !fitting(*n)) {
         let _ = writeln!(out, "    + {line}");
     }
 }

@@ -41,11 +41,11 @@ pub struct RunArgs {
     /// Device of the session's tensors: cpu, cuda, cuda:1 or auto
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: String,
-    /// Folder of figures, metrics and manifest [default: runs/<script>-<date>-<time>, made when there
+    /// Folder of figures, metrics and manifest [default: runs/SCRIPT-DATE-TIME, made when there
     /// is something to write]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// No progress bars and no figures in the terminal, only what the script prints
+    /// No live bars and no drawings in the terminal, only what the script prints and a line a result
     #[arg(long, short)]
     pub quiet: bool,
 }

@@ -12,6 +12,7 @@ mod repl;
 mod run;
 mod screen;
 mod signals;
+mod table;
 
 use std::process::ExitCode;
 

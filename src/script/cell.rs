@@ -1,7 +1,7 @@
 //! Runs the statements of a cell one by one: what was done before an error stays done, functions
 //! see the notebook's variables as they are, and the last value is the output.
 
-use std::sync::{Arc, OnceLock};
+use std::{collections::HashSet, sync::Arc};
 
 use rhai::{
     AST, Caches, Dynamic, Engine, EvalAltResult, GlobalRuntimeState, Position, Scope, Stmt,
@@ -9,9 +9,10 @@ use rhai::{
 
 use crate::{
     Diagnostic, Display, Help, Kind,
+    built_in::BuiltIn,
     context::Context,
     engine,
-    explain::{self, Explainer, calls::BuiltIn},
+    explain::{self, Explainer},
     lexer::lex,
     library::Library,
     sources::Sources,
@@ -30,7 +31,6 @@ pub(crate) struct Machine {
     /// The notebook's variables.
     pub scope: Scope<'static>,
     global: GlobalRuntimeState,
-    built_in: OnceLock<Vec<BuiltIn>>,
 }
 
 /// Stands behind every statement: when its value does not come out, the statement has returned.
@@ -49,7 +49,6 @@ impl Machine {
             functions: AST::empty(),
             scope: Scope::new(),
             global,
-            built_in: OnceLock::new(),
         }
     }
 
@@ -66,7 +65,7 @@ impl Machine {
     pub fn recover(&mut self) {
         self.global = self.engine.new_global_runtime_state();
         self.share_variables();
-        self.forget_shadowed();
+        self.forget_shadowed(self.scope.len());
     }
 
     /// The rich form of a value.
@@ -84,7 +83,7 @@ impl Machine {
             return Ok(crate::help::of_script(name, &function));
         }
         match self.context.reference() {
-            Some(reference) => reference.help(name),
+            Some(reference) => reference.help(name, &self.engine),
             None => Err(Diagnostic::new(Kind::Name, format!("no help on `{name}`"))),
         }
     }
@@ -103,7 +102,7 @@ impl Machine {
         }
         self.adopt_functions(&ast, source);
         let outcome = self.run_statements(source, &ast);
-        self.forget_shadowed();
+        self.forget_shadowed(self.scope.len());
         let value = outcome?;
         Ok(value.filter(|_| !lexed.ends_with_semicolon()))
     }
@@ -134,6 +133,7 @@ impl Machine {
             .filter(|statement| !statement.is_noop())
             .collect();
         let mut output = None;
+        let mut base = self.scope.len();
         for (i, statement) in statements.iter().enumerate() {
             if self.context.must_stop() || self.context.has_yielded() {
                 return Err(self.interrupted(source, statement.position()));
@@ -144,6 +144,7 @@ impl Machine {
                 block.push(end.clone());
             }
             let value = self.run_statement(&mut caches, &block, source)?;
+            base = self.forget_shadowed(base);
             if !is_last && value.read_lock::<WentThrough>().is_some() {
                 continue;
             }
@@ -182,7 +183,7 @@ impl Machine {
 
     /// Makes every variable a shared cell that functions look up by name.
     fn share_variables(&mut self) {
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let mut fresh = Vec::new();
         for (name, constant, value) in self.scope.iter_raw() {
             if seen.insert(name) {
@@ -202,24 +203,26 @@ impl Machine {
         }
     }
 
-    /// Drops variables that a later one of the same name hides: a tensor that nobody can reach
-    /// any more must not hold its memory. Only between cells, since statements count back from
-    /// the end of the scope.
-    fn forget_shadowed(&mut self) {
-        let mut seen = std::collections::HashSet::new();
+    /// Drops the variables below `base` that a later one of the same name hides: a tensor that
+    /// nobody can reach any more must not hold its memory. What stands above was made by the
+    /// running cell, whose statements count back from the end of the scope. Gives the new base.
+    fn forget_shadowed(&mut self, base: usize) -> usize {
+        let mut seen = HashSet::new();
         let mut kept: Vec<(String, Dynamic)> = Vec::new();
         let total = self.scope.len();
-        for (name, _, value) in self.scope.iter_raw() {
-            if seen.insert(name) {
+        for (i, (name, _, value)) in self.scope.iter_raw().enumerate() {
+            if seen.insert(name) || total - i > base {
                 kept.push((name.to_string(), value.clone()));
             }
         }
-        if kept.len() < total {
+        let dropped = total - kept.len();
+        if dropped > 0 {
             self.scope.clear();
             for (name, value) in kept.into_iter().rev() {
                 self.scope.push_dynamic(name, value);
             }
         }
+        base - dropped
     }
 
     fn interrupted(&self, source: &str, position: Position) -> Diagnostic {
@@ -238,11 +241,11 @@ impl Machine {
         .explain(error, source)
     }
 
-    /// The functions that Rhai itself brings; listed when first asked for, since that takes
-    /// milliseconds.
+    /// The functions that Rhai itself brings.
     pub fn built_in(&self) -> &[BuiltIn] {
-        self.built_in
-            .get_or_init(|| explain::calls::built_in(&self.engine))
+        self.context
+            .reference()
+            .map_or(&[], |reference| reference.built_in(&self.engine))
     }
 
     /// All names that a script can use now: for suggestions.

@@ -3,7 +3,7 @@
 
 use rhai::{Dynamic, EvalAltResult, Position};
 
-use crate::Kind;
+use crate::{Diagnostic, Kind};
 
 /// The part of a call that is at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,14 @@ impl Fault {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// The fault where there is no call to point at.
+    pub fn diagnostic(&self) -> Diagnostic {
+        Diagnostic {
+            hints: self.hints.clone(),
+            ..Diagnostic::new(self.kind, self.message.clone())
+        }
     }
 
     /// Adds `did you mean ...?` when one of the names is near.

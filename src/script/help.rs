@@ -1,9 +1,20 @@
 //! The documentation of everything that is bound: one registry that help, completion and error
 //! messages read.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
-use crate::{Diagnostic, Help, Kind, names::nearest, options::Schema, value::Types};
+use rhai::Engine;
+
+use crate::{
+    Diagnostic, Help, Kind,
+    built_in::{self, BuiltIn},
+    names::nearest,
+    options::Schema,
+    value::Types,
+};
 
 /// What sort of name an entry documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +75,13 @@ impl Entry {
         }
     }
 
-    /// The first line of the text.
-    pub fn summary(&self) -> &str {
-        self.text.trim_start().lines().next().unwrap_or("").trim()
+    /// The first sentence of the text.
+    pub fn summary(&self) -> String {
+        let lines = self.text.trim_start().lines().map(str::trim);
+        let paragraph: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+        let paragraph = paragraph.join(" ");
+        let end = paragraph.find(". ").map_or(paragraph.len(), |at| at + 1);
+        paragraph.get(..end).unwrap_or("").to_string()
     }
 
     /// Name and signature in one line.
@@ -83,6 +98,7 @@ impl Entry {
 pub(crate) struct Reference {
     entries: Vec<Entry>,
     index: HashMap<String, Vec<usize>>,
+    built_in: OnceLock<Vec<BuiltIn>>,
     /// The types of ours.
     pub types: Types,
 }
@@ -97,8 +113,15 @@ impl Reference {
         Self {
             entries,
             index,
+            built_in: OnceLock::new(),
             types,
         }
+    }
+
+    /// The functions that Rhai itself brings; listed when first asked for, since that takes
+    /// milliseconds.
+    pub fn built_in(&self, engine: &Engine) -> &[BuiltIn] {
+        self.built_in.get_or_init(|| built_in::list(engine))
     }
 
     /// All entries in the order of their making.
@@ -152,7 +175,7 @@ impl Reference {
     }
 
     /// Help on a name: a function, a module, a type, or a method by its last part.
-    pub fn help(&self, name: &str) -> Result<Help, Diagnostic> {
+    pub fn help(&self, name: &str, engine: &Engine) -> Result<Help, Diagnostic> {
         let mut found: Vec<&Entry> = self.get(name).collect();
         let is_module = self.modules().contains(&name);
         if found.is_empty() && !is_module {
@@ -163,7 +186,8 @@ impl Reference {
                 .collect();
         }
         if found.is_empty() && !is_module {
-            return Err(self.unknown(name));
+            let of_rhai = built_in::help(name, self.built_in(engine));
+            return of_rhai.ok_or_else(|| self.unknown(name, engine));
         }
         let mut text = String::new();
         let mut markdown = String::new();
@@ -184,7 +208,7 @@ impl Reference {
         })
     }
 
-    fn unknown(&self, name: &str) -> Diagnostic {
+    fn unknown(&self, name: &str, engine: &Engine) -> Diagnostic {
         let mut diagnostic = Diagnostic::new(
             Kind::Name,
             format!("no help on `{name}`: there is nothing of that name"),
@@ -194,7 +218,12 @@ impl Reference {
             .entries
             .iter()
             .map(|entry| entry.name.as_str())
-            .chain(shorts);
+            .chain(shorts)
+            .chain(
+                self.built_in(engine)
+                    .iter()
+                    .map(|function| function.name.as_str()),
+            );
         if let Some(near) = nearest(name, names) {
             diagnostic.hints.push(format!("did you mean `{near}`?"));
         }
@@ -371,7 +400,8 @@ mod tests {
     #[test]
     fn help_is_found_by_full_and_last_name() {
         let reference = reference();
-        let help = reference.help("flow::rectified").unwrap();
+        let engine = Engine::new();
+        let help = reference.help("flow::rectified", &engine).unwrap();
         assert_eq!(
             help.text,
             "flow::rectified(options: map) -> Flow\n\nA rectified flow.\n\n    let m = 1;"
@@ -383,19 +413,26 @@ mod tests {
         );
         assert!(
             reference
-                .help("sum")
+                .help("sum", &engine)
                 .unwrap()
                 .text
                 .starts_with("Tensor.sum(axis?: int)")
         );
         assert!(
             reference
-                .help("flow")
+                .help("flow", &engine)
                 .unwrap()
                 .text
                 .contains("rectified  A rectified flow.")
         );
-        let unknown = reference.help("flow::rectifed").unwrap_err();
+        let unknown = reference.help("flow::rectifed", &engine).unwrap_err();
+        assert!(
+            reference
+                .help("to_upper", &engine)
+                .unwrap()
+                .text
+                .starts_with("to_upper(")
+        );
         assert_eq!(unknown.hints, ["did you mean `flow::rectified`?"]);
     }
 }

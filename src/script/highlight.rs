@@ -64,7 +64,9 @@ fn known_functions<'a>(machine: &'a Machine, lexed: &'a Lexed) -> HashSet<&'a st
         "is_shared",
     ]);
     for pair in lexed.lexemes.windows(2) {
-        if let [RhaiToken::Fn, RhaiToken::Identifier(name)] = [&pair[0].token, &pair[1].token] {
+        if let [before, here] = pair
+            && let (RhaiToken::Fn, RhaiToken::Identifier(name)) = (&before.token, &here.token)
+        {
             known.insert(name);
         }
     }

@@ -4,6 +4,7 @@
 //! [`Display`] and [`Diagnostic`].
 
 mod bind;
+mod built_in;
 mod cell;
 mod complete;
 mod context;

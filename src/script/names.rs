@@ -46,7 +46,7 @@ pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     if names.len() > MOST {
         return format!(
             "{} and {} more",
-            names[..MOST].join(", "),
+            names.get(..MOST).unwrap_or_default().join(", "),
             names.len() - MOST
         );
     }

@@ -154,6 +154,8 @@ pub struct Session {
     machine: Option<Box<Machine>>,
     context: Arc<Context>,
     cells: usize,
+    // Why nothing can run: the device that was asked for is not there.
+    refused: Option<Diagnostic>,
 }
 
 impl Session {
@@ -164,14 +166,12 @@ impl Session {
 
     /// A session in which something else is bound: for tests.
     pub(crate) fn with(options: SessionOptions, bind: fn(&mut Library)) -> Self {
-        let device = if options.device.is_empty() {
-            "cpu".to_string()
-        } else {
-            options.device
-        };
+        let wanted = Some(options.device.as_str()).filter(|name| !name.is_empty());
+        let device = crate::bind::session::device_named(wanted.unwrap_or("cpu"));
+        let refused = device.as_ref().err().map(Fault::diagnostic);
         let settings = Settings {
             seed: options.seed,
-            device,
+            device: device.unwrap_or("cpu").into(),
             dtype: "f32".into(),
         };
         let folder = options.folder.unwrap_or_default();
@@ -181,6 +181,7 @@ impl Session {
             machine,
             context,
             cells: 0,
+            refused,
         }
     }
 
@@ -224,6 +225,9 @@ impl Session {
         code: &str,
         io: &mut dyn Frontend,
     ) -> Result<Option<Display>, Diagnostic> {
+        if let Some(refused) = &self.refused {
+            return Err(refused.clone());
+        }
         let Some(machine) = self.machine.as_mut() else {
             return Ok(None);
         };
@@ -240,7 +244,7 @@ impl Session {
         };
         thread::scope(|scope| match spawn(scope, &work) {
             Ok(handle) => {
-                deliver(&events, io);
+                deliver(events, io);
                 handle
                     .join()
                     .unwrap_or_else(|payload| Err(internal(&*payload)))
@@ -382,15 +386,12 @@ fn guarded(machine: &mut Machine, source: &str, code: &str) -> Result<Option<Dis
 }
 
 fn internal(payload: &(dyn std::any::Any + Send)) -> Diagnostic {
-    let fault = Fault::from(panics::message(payload));
-    Diagnostic {
-        hints: fault.hints,
-        ..Diagnostic::new(fault.kind, fault.message)
-    }
+    Fault::from(panics::message(payload)).diagnostic()
 }
 
 /// Hands the events of a cell to the front end until the cell ends; consecutive text in one piece.
-fn deliver(events: &Receiver<Event>, io: &mut dyn Frontend) {
+/// Owns the receiver: should the front end panic, the cell finds nobody listening and stops.
+fn deliver(events: Receiver<Event>, io: &mut dyn Frontend) {
     let mut next = events.recv().ok();
     while let Some(event) = next.take() {
         match event {

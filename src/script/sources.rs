@@ -2,9 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use rhai::Position;
+use rhai::{Position, Token};
 
-use crate::{Place, lexer::lex};
+use crate::{
+    Place,
+    lexer::{Lexed, lex},
+};
 
 /// Where a function was defined.
 struct Definition {
@@ -63,7 +66,7 @@ impl Sources {
 pub(crate) fn line_start(text: &str, line: usize) -> usize {
     let mut start = 0;
     for _ in 1..line {
-        match text[start..].find('\n') {
+        match text.get(start..).and_then(|rest| rest.find('\n')) {
             Some(at) => start += at + 1,
             None => return text.len(),
         }
@@ -74,7 +77,12 @@ pub(crate) fn line_start(text: &str, line: usize) -> usize {
 /// The byte of a line and column (both from 1, columns in code points).
 pub(crate) fn byte_at(text: &str, line: usize, column: usize) -> usize {
     let start = line_start(text, line);
-    let rest = text[start..].split('\n').next().unwrap_or("");
+    let rest = text
+        .get(start..)
+        .unwrap_or("")
+        .split('\n')
+        .next()
+        .unwrap_or("");
     let within = rest
         .char_indices()
         .nth(column.saturating_sub(1))
@@ -100,11 +108,9 @@ pub(crate) fn span_place(source: &str, text: &str, start: usize, end: usize) -> 
         .next()
         .unwrap_or("");
     let width = rest.trim_end().chars().count().max(1);
-    let line_text = text[line_start(text, line)..]
-        .split('\n')
-        .next()
-        .unwrap_or("")
-        .trim_end_matches('\r');
+    let line_text = text.get(line_start(text, line)..).unwrap_or("");
+    let line_text = line_text.split('\n').next().unwrap_or("");
+    let line_text = line_text.trim_end_matches('\r');
     Place {
         source: source.to_string(),
         line,
@@ -122,12 +128,28 @@ fn token_place(source: &str, text: &str, line: usize, column: usize) -> Place {
         return span_place(source, text, byte, byte + 1);
     };
     let start = qualified_start(&lexed, index).unwrap_or(lexeme.start);
-    span_place(source, text, start, lexeme.end)
+    let end = index_end(&lexed, index).unwrap_or(lexeme.end);
+    span_place(source, text, start, end)
+}
+
+/// Where `[0, 1..2]` ends when the token is its `[`: Rhai places the error of an indexer there.
+fn index_end(lexed: &Lexed, index: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    for lexeme in lexed.lexemes.get(index..)? {
+        match lexeme.token {
+            Token::LeftBracket => depth += 1,
+            Token::RightBracket => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(lexeme.end);
+        }
+    }
+    None
 }
 
 /// Where `flow::rectified` begins when the token is its `rectified`.
-fn qualified_start(lexed: &crate::lexer::Lexed, index: usize) -> Option<usize> {
-    use rhai::Token;
+fn qualified_start(lexed: &Lexed, index: usize) -> Option<usize> {
     let mut start = None;
     let mut index = index;
     while index >= 2 {

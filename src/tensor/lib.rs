@@ -9,7 +9,7 @@
 //! - [`ops`]: every operation, with its value and gradient contract in [`ops::ALL`]
 //! - [`random`]: Philox streams, the same for any number of threads
 //! - [`params`]: the parameters of a model in one flat buffer
-//! - [`simd`], [`pool`]: instruction sets chosen at run time, one fork-join pool
+//! - [`mod@simd`], [`pool`]: instruction sets chosen at run time, one fork-join pool
 //! - [`memory`], [`interrupt`]: what keeps a script from killing or blocking the process
 
 mod error;

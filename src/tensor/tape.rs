@@ -1,14 +1,14 @@
 //! Gradients by reverse accumulation.
 //!
-//! A [`Node`] has a number, its parents and a backward that returns one gradient a parent. Numbers
+//! A `Node` has a number, its parents and a backward that returns one gradient a parent. Numbers
 //! rise in the order of making, so a backward pass visits nodes in falling order of number: no
 //! recursion, a graph of a million operations is fine. The first gradient of a node is moved, the
 //! second makes a buffer that is owned alone, further ones are added to it in place. What only
 //! leads to tensors older than every wanted one is never visited.
 //!
 //! A backward is written in tensor operations, or has a fused form for first derivatives beside
-//! such a composition ([`Ctx::create_graph`] chooses), so that it can itself be differentiated.
-//! Closures hold data without history; [`Ctx::input`] and [`Ctx::output`] attach the history
+//! such a composition (`Ctx::create_graph` chooses), so that it can itself be differentiated.
+//! Closures hold data without history; `Ctx::input` and `Ctx::output` attach the history
 //! again when a graph of the gradient is wanted. So there are no cycles, and a long chain is
 //! dropped by a loop.
 

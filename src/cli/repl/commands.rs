@@ -4,8 +4,8 @@ use std::{path::Path, time::Duration};
 
 use rustyline::completion::Pair;
 
-use super::{Repl, table};
-use crate::{error::Error, files, nearest::nearest, progress::duration_text};
+use super::Repl;
+use crate::{error::Error, files, nearest::nearest, progress::duration_text, table};
 
 /// Whether the REPL goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,6 @@ mod input;
 mod keys;
 mod log;
 mod paint;
-mod table;
 
 use std::{
     io::{self, BufRead, IsTerminal},
@@ -101,7 +100,7 @@ impl Repl {
             // The first time there is none.
             let _ = editor.load_history(path);
         }
-        self.screen.lines(&format!(
+        self.screen.prose(&format!(
             "Rhapsode {}  ·  :help lists commands, ?NAME explains a name, Tab completes, Ctrl-D leaves",
             env!("CARGO_PKG_VERSION")
         ));
@@ -276,11 +275,16 @@ impl Repl {
         }
     }
 
-    /// Shows help on a name.
+    /// Shows help on a name; `model.fit` is looked up by what the variable `model` holds.
     fn help(&mut self, name: &str) {
-        let help = self.shared.session().help(name);
+        let session = self.shared.session();
+        let help = match session.inspect(name, name.chars().count()) {
+            Some(help) => Ok(help),
+            None => session.help(name),
+        };
+        drop(session);
         match help {
-            Ok(help) => self.screen.lines(&help.text),
+            Ok(help) => self.screen.prose(&help.text),
             Err(error) => self.complain(&error),
         }
     }

@@ -1,7 +1,7 @@
 //! The folder of a run: figures, metrics and the manifest.
 //!
 //! With `--out` it is made at once, so that a folder that cannot be written fails before a long run
-//! and not after it. Without, it is `runs/<script>-<date>-<time>` (UTC), made when there is something
+//! and not after it. Without, it is `runs/SCRIPT-DATE-TIME` (UTC), made when there is something
 //! to write: a script that only prints leaves nothing behind.
 
 use std::{

@@ -10,6 +10,7 @@ mod image;
 mod inline;
 mod query;
 mod sixel;
+mod wrap;
 
 use std::{
     cell::OnceCell,
@@ -123,6 +124,16 @@ impl Screen {
         };
         let end = if text.ends_with('\n') { "" } else { "\n" };
         self.write(&format!("{start}{text}{end}"));
+    }
+
+    /// Writes prose: in a terminal broken between words.
+    pub fn prose(&mut self, text: &str) {
+        if self.terminal {
+            let (_, columns) = console::Term::stdout().size();
+            self.lines(&wrap::wrap(text, columns.into()));
+        } else {
+            self.lines(text);
+        }
     }
 
     /// Shows a value: its picture where the terminal can, else its text.

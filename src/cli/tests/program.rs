@@ -393,7 +393,11 @@ fn help_is_found_and_misspelt_names_are_suggested() {
             .stdout
             .starts_with("seed(")
     );
-    assert!(!folder.run(&["doc"]).code(0).stdout.is_empty());
+    let modules = folder.run(&["doc"]).code(0).stdout;
+    assert!(
+        modules.contains("\n  flow") && modules.contains("\n  plot"),
+        "{modules}"
+    );
     folder.run(&["doc", "sead"]).code(1).complains(&["seed"]);
     folder.run(&["rum"]).code(2).complains(&["run"]);
 }

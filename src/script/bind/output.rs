@@ -36,12 +36,13 @@ impl Object for FunctionName {
 /// Binds them.
 pub(crate) fn bind(library: &mut Library) {
     library.object::<FunctionName>("The name of a function that is not called: for `help`.");
-    text(library);
+    printing(library);
+    showing(library);
     questions(library);
     knowledge(library);
 }
 
-fn text(library: &mut Library) {
+fn printing(library: &mut Library) {
     library
         .function(
             "print",
@@ -97,6 +98,9 @@ fn text(library: &mut Library) {
             context::of_call(&call)?.send(Event::Stderr(format!("{text}\n")));
             Ok(())
         });
+}
+
+fn showing(library: &mut Library) {
     library
         .function(
             "show",
@@ -109,16 +113,7 @@ fn text(library: &mut Library) {
             ```
             "#,
         )
-        .call(|call: NativeCallContext, value: Dynamic| -> Outcome<()> {
-            let context = context::of_call(&call)?;
-            let display = context
-                .reference()
-                .and_then(|reference| reference.types.display(&value));
-            if let Some(display) = display {
-                context.send(Event::Display(display));
-            }
-            Ok(())
-        });
+        .call(|call: NativeCallContext, value: Dynamic| show(&call, &value));
     library
         .function(
             "clear_output",
@@ -247,6 +242,15 @@ fn joined<const N: usize>(
     Ok(line.into())
 }
 
+fn show(call: &NativeCallContext, value: &Dynamic) -> Outcome<()> {
+    let context = context::of_call(call)?;
+    let types = context.reference().map(|reference| &reference.types);
+    if let Some(display) = types.and_then(|types| types.display(value)) {
+        context.send(Event::Display(display));
+    }
+    Ok(())
+}
+
 fn clear(call: &NativeCallContext, wait: bool) -> Outcome<()> {
     context::of_call(call)?.send(Event::Clear { wait });
     Ok(())
@@ -270,7 +274,7 @@ fn help(call: &NativeCallContext, what: &Dynamic) -> Outcome<()> {
         .find(|(.., function, _, _)| *function == name);
     let found = match (scripted, context.reference()) {
         (Some((.., definition)), _) => Ok(crate::help::of_script(&name, &(&**definition).into())),
-        (None, Some(reference)) => reference.help(&name),
+        (None, Some(reference)) => reference.help(&name, call.engine()),
         (None, None) => return Ok(()),
     };
     match found {
@@ -330,7 +334,7 @@ fn overview(reference: &Reference) -> Display {
         reference
             .get(name)
             .find(|entry| entry.kind == kind)
-            .map_or(String::new(), |entry| entry.summary().to_string())
+            .map_or(String::new(), |entry| entry.summary())
     };
     let modules = reference.modules();
     if !modules.is_empty() {
@@ -344,7 +348,7 @@ fn overview(reference: &Reference) -> Display {
     }
     let mut functions: Vec<(String, String)> = reference
         .functions()
-        .map(|entry| (entry.name.clone(), entry.summary().to_string()))
+        .map(|entry| (entry.name.clone(), entry.summary()))
         .collect();
     functions.sort();
     section("Functions", functions);
@@ -362,7 +366,7 @@ fn overview(reference: &Reference) -> Display {
     section(
         "Topics",
         topics
-            .map(|entry| (entry.name.clone(), entry.summary().to_string()))
+            .map(|entry| (entry.name.clone(), entry.summary()))
             .collect(),
     );
     Display::text(text.trim_end()).with("text/markdown", markdown.trim_end())

@@ -62,13 +62,8 @@ fn defaults(library: &mut Library) {
             ```
             "#,
         )
-        .call(|call: NativeCallContext| -> Outcome<i64> { Ok(context::of_call(&call)?.settings().seed as i64) })
-        .call(|call: NativeCallContext, n: i64| -> Outcome<i64> {
-            let context = context::of_call(&call)?;
-            context.set(|settings| settings.seed = n as u64);
-            context.restart_draws();
-            Ok(n)
-        });
+        .call(|call: NativeCallContext| seed(&call, None))
+        .call(|call: NativeCallContext, n: i64| seed(&call, Some(n)));
     library
         .function(
             "device",
@@ -81,12 +76,8 @@ fn defaults(library: &mut Library) {
             ```
             "#,
         )
-        .call(|call: NativeCallContext| -> Outcome<ImmutableString> { Ok(context::of_call(&call)?.settings().device.into()) })
-        .call(|call: NativeCallContext, name: &str| -> Outcome<ImmutableString> {
-            let name = device_named(name)?;
-            context::of_call(&call)?.set(|settings| settings.device = name.into());
-            Ok(name.into())
-        });
+        .call(|call: NativeCallContext| device(&call, None))
+        .call(|call: NativeCallContext, name: &str| device(&call, Some(name)));
     library
         .function(
             "dtype",
@@ -99,20 +90,42 @@ fn defaults(library: &mut Library) {
             ```
             "#,
         )
-        .call(|call: NativeCallContext| -> Outcome<ImmutableString> {
-            Ok(context::of_call(&call)?.settings().dtype.into())
-        })
-        .call(
-            |call: NativeCallContext, name: &str| -> Outcome<ImmutableString> {
-                if !DTYPES.contains(&name) {
-                    let fault = Fault::value(format!("{name:?} is not a default dtype"))
-                        .at(Spot::Argument(0));
-                    return Err(fault.hint("allowed: \"f32\", \"f64\"").into());
-                }
-                context::of_call(&call)?.set(|settings| settings.dtype = name.into());
-                Ok(name.into())
-            },
-        );
+        .call(|call: NativeCallContext| dtype(&call, None))
+        .call(|call: NativeCallContext, name: &str| dtype(&call, Some(name)));
+}
+
+fn seed(call: &NativeCallContext, new: Option<i64>) -> Outcome<i64> {
+    let context = context::of_call(call)?;
+    if let Some(n) = new {
+        // Any 64 bits are a seed; negative ones are taken by their bits.
+        context.set(|settings| settings.seed = n as u64);
+        context.restart_draws();
+    }
+    Ok(context.settings().seed as i64)
+}
+
+fn device(call: &NativeCallContext, new: Option<&str>) -> Outcome<ImmutableString> {
+    let context = context::of_call(call)?;
+    if let Some(name) = new {
+        let name = device_named(name)?;
+        context.set(|settings| settings.device = name.into());
+    }
+    Ok(context.settings().device.into())
+}
+
+fn dtype(call: &NativeCallContext, new: Option<&str>) -> Outcome<ImmutableString> {
+    let context = context::of_call(call)?;
+    if let Some(name) = new {
+        if !DTYPES.contains(&name) {
+            let fault = Fault::value(format!("{name:?} is not a default dtype"));
+            return Err(fault
+                .at(Spot::Argument(0))
+                .hint("allowed: \"f32\", \"f64\"")
+                .into());
+        }
+        context.set(|settings| settings.dtype = name.into());
+    }
+    Ok(context.settings().dtype.into())
 }
 
 /// Resolves a device's name; what is not there is an error.

@@ -5,6 +5,7 @@ use rhai::{Map, Token};
 use super::scene::{Known, OptionMap, Scene};
 use crate::{
     Completion, Completions, Help,
+    built_in::BuiltIn,
     cell::Machine,
     explain::parse::KEYWORDS,
     help::{Entry, EntryKind},
@@ -117,9 +118,7 @@ fn of_object(scene: &Scene, known: &Known) -> Vec<Completion> {
             .map(of_entry),
     );
     // A type of ours prints its methods alone; what Rhai offers for everything would drown them.
-    let of_rhai = |function: &&crate::explain::calls::BuiltIn| {
-        function.types.first().is_some_and(|first| *first == kind)
-    };
+    let of_rhai = |function: &&BuiltIn| function.types.first().is_some_and(|first| *first == kind);
     let mut built_in: Vec<Completion> = scene
         .machine
         .built_in()
@@ -271,7 +270,7 @@ fn names(scene: &Scene) -> Vec<Completion> {
         let text = reference
             .get(module)
             .find(|entry| entry.kind == EntryKind::Module)
-            .map_or("", |entry| entry.summary());
+            .map_or(String::new(), |entry| entry.summary());
         item(format!("{module}::"), "module", text)
     }));
     items.extend(
@@ -342,7 +341,7 @@ fn help_at(scene: &Scene, index: usize) -> Option<Help> {
         let shadowed =
             entry.owner().is_none() && scene.machine.context.global(&entry.name).is_some();
         if !shadowed {
-            return scene.reference()?.help(&entry.name).ok();
+            return scene.machine.help(&entry.name).ok();
         }
     }
     let Token::Identifier(name) = &scene.lexed.lexemes.get(index)?.token else {
@@ -366,7 +365,7 @@ fn variable(scene: &Scene, name: &str, value: &rhai::Dynamic) -> Option<Help> {
     let headline = format!("{name}: {kind}");
     let summary = types.summary(value);
     let of_type = scene
-        .reference()?
+        .machine
         .help(&kind)
         .map(|help| (help.text, help.markdown))
         .unwrap_or_default();
@@ -381,26 +380,15 @@ fn variable(scene: &Scene, name: &str, value: &rhai::Dynamic) -> Option<Help> {
     })
 }
 
-/// A method that Rhai itself brings.
+/// A method that Rhai itself brings, when what stands before the dot has it.
 fn built_in(scene: &Scene, index: usize) -> Option<Help> {
     let object = scene.behind_dot(index)?;
     let kind = scene.known(object).map(|known| scene.type_of(&known));
     let Token::Identifier(name) = &scene.lexed.lexemes.get(index)?.token else {
         return None;
     };
-    let function = scene
-        .machine
-        .built_in()
-        .iter()
-        .find(|f| f.name == name.as_str() && kind.as_ref().is_none_or(|kind| f.takes(kind)))?;
-    let headline = function.headline();
-    Some(Help {
-        name: name.to_string(),
-        text: format!("{headline}\n\n{}", function.text)
-            .trim_end()
-            .to_string(),
-        markdown: format!("### `{headline}`\n\n{}", function.text)
-            .trim_end()
-            .to_string(),
-    })
+    let known = scene.machine.built_in();
+    let fits = |function: &&BuiltIn| kind.as_ref().is_none_or(|kind| function.takes(kind));
+    let fitting: Vec<BuiltIn> = known.iter().filter(fits).cloned().collect();
+    crate::built_in::help(name, &fitting)
 }

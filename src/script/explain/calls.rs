@@ -1,9 +1,9 @@
 //! A call that nothing answers: the name is unknown, or it does not take these arguments.
 
-use rhai::Engine;
-
 use super::Names;
-use crate::{Kind, fault::Fault, help::EntryKind, names::nearest, value::type_word};
+use crate::{
+    Kind, built_in::BuiltIn, fault::Fault, help::EntryKind, names::nearest, value::type_word,
+};
 
 /// The function and the types of a call, from Rhai's `name (type, type)`.
 struct Call {
@@ -212,80 +212,4 @@ fn unknown(call: &Call, style: Style, names: &Names) -> Fault {
         Some(entry) => fault.hint(format!("there is `{}`", entry.name)),
         None => fault,
     }
-}
-
-/// A function that Rhai itself brings.
-#[derive(Clone, Debug)]
-pub(crate) struct BuiltIn {
-    /// Its name.
-    pub name: String,
-    /// Types of its parameters in the users' words.
-    pub types: Vec<String>,
-    /// Parameter names, where known.
-    parameters: Vec<String>,
-    /// Its documentation.
-    pub text: String,
-}
-
-impl BuiltIn {
-    /// `push(array, item: any)`.
-    pub fn headline(&self) -> String {
-        let typed = |(i, kind): (usize, &String)| match self
-            .parameters
-            .get(i)
-            .filter(|name| !name.is_empty() && *name != "_")
-        {
-            Some(name) => format!("{name}: {kind}"),
-            None => kind.clone(),
-        };
-        let parameters: Vec<String> = self.types.iter().enumerate().map(typed).collect();
-        format!("{}({})", self.name, parameters.join(", "))
-    }
-
-    /// Whether its first parameter is of that type.
-    pub fn takes(&self, kind: &str) -> bool {
-        self.types
-            .first()
-            .is_some_and(|first| first == kind || first == "any")
-    }
-}
-
-/// The functions that Rhai itself brings, without operators and property getters.
-pub(crate) fn built_in(engine: &Engine) -> Vec<BuiltIn> {
-    let words = |info: rhai::FuncInfo| {
-        let name = info.metadata.name.as_str();
-        if is_operator(name) || name.contains('$') {
-            return None;
-        }
-        let split = |parameter: &rhai::Identifier| match parameter.split_once(':') {
-            Some((name, kind)) => (name.trim().to_string(), kind.trim().to_string()),
-            None => (parameter.trim().to_string(), String::new()),
-        };
-        let count = info.metadata.num_params;
-        let (parameters, types): (Vec<String>, Vec<String>) = info
-            .metadata
-            .params_info
-            .iter()
-            .take(count)
-            .map(split)
-            .unzip();
-        let types = types
-            .iter()
-            .map(|kind| type_word(kind.trim_start_matches("&mut ")).to_string())
-            .collect();
-        let text = info
-            .metadata
-            .comments
-            .iter()
-            .map(|line| line.as_str())
-            .collect::<Vec<_>>()
-            .join("\n");
-        Some(BuiltIn {
-            name: name.to_string(),
-            types,
-            parameters,
-            text: text.replace("/// ", "").replace("///", ""),
-        })
-    };
-    engine.collect_fn_metadata(None, words, true)
 }

@@ -12,6 +12,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, Position, Token};
 
 use crate::{
     Diagnostic, Frame, Kind, Place,
+    built_in::BuiltIn,
     fault::Spot,
     help::Reference,
     lexer::lex,
@@ -21,7 +22,7 @@ use crate::{
 /// All names that a script can use now: what a misspelt one is held against.
 pub(crate) struct Names<'a> {
     /// What Rhai itself brings.
-    pub built_in: &'a [calls::BuiltIn],
+    pub built_in: &'a [BuiltIn],
     /// Variables with their values.
     pub variables: Vec<(String, Dynamic)>,
     /// The script's functions with their parameters.
@@ -68,6 +69,13 @@ impl Explainer<'_> {
         trace.reverse();
         let position = error.position();
         let mut fault = runtime::explain(&error, self.style(&source, position), self.names);
+        if let EvalAltResult::ErrorVariableNotFound(name, _) = &error
+            && self.is_assigned(&source, position)
+        {
+            fault = fault.hint(format!(
+                "a new variable is declared with `let {name} = ...`"
+            ));
+        }
         if let EvalAltResult::ErrorPropertyNotFound(key, _) = &error {
             fault = fault.nearest(
                 key,
@@ -132,6 +140,18 @@ impl Explainer<'_> {
             Some(keys)
         };
         chain().unwrap_or_default()
+    }
+
+    /// Whether the name at the position stands before a `=`.
+    fn is_assigned(&self, source: &str, position: Position) -> bool {
+        let next = || {
+            let text = self.sources.text(source)?;
+            let byte = byte_at(text, position.line()?, position.position()?);
+            let lexed = lex(text);
+            let (index, _) = lexed.at(byte)?;
+            Some(matches!(lexed.lexemes.get(index + 1)?.token, Token::Equals))
+        };
+        next().unwrap_or(false)
     }
 
     /// Whether the name at the position stands behind a `.`.

@@ -60,96 +60,96 @@ fn place(kind: &ParseErrorType, source: &str, text: &str, lexed: &Lexed, at: usi
     span_place(source, text, at, end)
 }
 
-fn words(
-    kind: &ParseErrorType,
-    text: &str,
-    lexed: &Lexed,
-    at: usize,
-    names: &Names,
-) -> (String, Vec<String>) {
+/// A message and hints.
+type Words = (String, Vec<String>);
+
+fn words(kind: &ParseErrorType, text: &str, lexed: &Lexed, at: usize, names: &Names) -> Words {
     use ParseErrorType::*;
-    let found = lexed
-        .at(at)
-        .and_then(|(_, lexeme)| text.get(lexeme.start..lexeme.end))
-        .unwrap_or("");
+    let token = lexed.at(at).map(|(_, lexeme)| lexeme.start..lexeme.end);
+    let found = token.and_then(|range| text.get(range)).unwrap_or("");
     let is_end = lexed.code().all(|lexeme| lexeme.end <= at);
-    let (message, hints) = match kind {
-        _ if is_end && is_incomplete(kind) => ("the code ends too early".to_string(), Vec::new()),
-        BadInput(error) => bad_input(error),
+    let (message, mut hints) = match kind {
+        _ if is_end && is_incomplete(kind) => without_hint("the code ends too early"),
         MissingToken(token, purpose) if token == ";" => {
             missing_semicolon(purpose, found, text, lexed, at, names)
         }
+        _ => expected_words(kind, found).unwrap_or_else(|| forbidden_words(kind)),
+    };
+    let may_be_open = is_end || matches!(kind, MissingToken(..));
+    hints.extend(unclosed(text, lexed).filter(|_| may_be_open));
+    (message, hints)
+}
+
+fn without_hint(message: impl Into<String>) -> Words {
+    (message.into(), Vec::new())
+}
+
+fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> Words {
+    (message.into(), vec![hint.into()])
+}
+
+/// Something else was expected than what was found.
+fn expected_words(kind: &ParseErrorType, found: &str) -> Option<Words> {
+    use ParseErrorType::*;
+    let message = match kind {
         MissingToken(token, _) if [")", "]", "}"].contains(&token.as_str()) => {
-            (format!("expected `{token}`, found `{found}`"), Vec::new())
+            format!("expected `{token}`, found `{found}`")
         }
-        MismatchedType(expected, got) => (format!("expected {expected}, got {got}"), Vec::new()),
-        MissingToken(token, purpose) => (
-            format!(
-                "expected `{token}` {}, found `{found}`",
-                lower_first(purpose)
-            )
-            .replace("  ", " "),
-            Vec::new(),
-        ),
+        MissingToken(token, purpose) => {
+            let purpose = lower_first(purpose);
+            format!("expected `{token}` {purpose}, found `{found}`").replace("  ", " ")
+        }
+        MismatchedType(expected, got) => format!("expected {expected}, got {got}"),
+        VariableExpected if is_word(found) => {
+            format!("`{found}` is a keyword and cannot be a name")
+        }
+        VariableExpected => format!("expected a name, found `{found}`"),
+        PropertyExpected => {
+            format!("expected the name of a key, property or method, found `{found}`")
+        }
+        ExprExpected(what) if what.is_empty() => format!("expected an expression, found `{found}`"),
+        _ => return None,
+    };
+    Some(without_hint(message))
+}
+
+/// What stands there cannot stand there.
+fn forbidden_words(kind: &ParseErrorType) -> Words {
+    use ParseErrorType::*;
+    match kind {
+        BadInput(error) => bad_input(error),
         Reserved(word) => reserved(word),
-        VariableExpected if is_word(found) => (
-            format!("`{found}` is a keyword and cannot be a name"),
-            Vec::new(),
-        ),
-        VariableExpected => (format!("expected a name, found `{found}`"), Vec::new()),
-        PropertyExpected => (
-            format!("expected the name of a key, property or method, found `{found}`"),
-            Vec::new(),
-        ),
-        ExprExpected(what) if what.is_empty() => (
-            format!("expected an expression, found `{found}`"),
-            Vec::new(),
-        ),
         UnknownOperator(operator) => (
             format!("there is no operator `{operator}`"),
             operator_hint(operator),
         ),
-        DuplicatedProperty(key) => (format!("key `{key}` is given twice"), Vec::new()),
-        FnDuplicatedDefinition(name, count) => (
-            format!(
-                "function `{name}` with {count} parameter{} is defined twice in one cell",
-                if *count == 1 { "" } else { "s" }
-            ),
-            vec!["a later cell may define it anew".to_string()],
+        DuplicatedProperty(key) => without_hint(format!("key `{key}` is given twice")),
+        FnDuplicatedDefinition(name, count) => {
+            let plural = if *count == 1 { "" } else { "s" };
+            let what = format!("function `{name}` with {count} parameter{plural}");
+            with_hint(
+                format!("{what} is defined twice in one cell"),
+                "a later cell may define it anew",
+            )
+        }
+        WrongFnDefinition => with_hint(
+            "functions are defined at the top of a cell, not inside a block or another function",
+            "a closure can stand anywhere: `let f = |x| x + 1;`",
         ),
-        WrongFnDefinition => (
-            "functions are defined at the top of a cell, not inside a block or another function"
-                .to_string(),
-            vec!["a closure can stand anywhere: `let f = |x| x + 1;`".to_string()],
-        ),
-        AssignmentToConstant(name) if name.is_empty() => (
-            "this cannot be assigned to".to_string(),
-            vec!["to compare, write `==`".to_string()],
-        ),
-        AssignmentToConstant(name) => (
+        AssignmentToConstant(name) if !name.is_empty() => with_hint(
             format!("`{name}` is a constant and cannot be changed"),
-            vec![format!("declare it with `let {name} = ...`")],
+            format!("declare it with `let {name} = ...`"),
         ),
-        AssignmentToInvalidLHS(_) => (
-            "this cannot be assigned to".to_string(),
-            vec!["to compare, write `==`".to_string()],
+        AssignmentToConstant(_) | AssignmentToInvalidLHS(_) => {
+            with_hint("this cannot be assigned to", "to compare, write `==`")
+        }
+        ExprTooDeep => with_hint(
+            "the expression is nested too deeply",
+            "give its parts names with `let`",
         ),
-        ExprTooDeep => (
-            "the expression is nested too deeply".to_string(),
-            vec!["give its parts names with `let`".to_string()],
-        ),
-        LoopBreak => (
-            "`break` and `continue` must stand in a loop".to_string(),
-            Vec::new(),
-        ),
-        other => (lower_first(&other.to_string()), Vec::new()),
-    };
-    let mut hints = hints;
-    if let Some(hint) = unclosed(text, lexed).filter(|_| is_end || matches!(kind, MissingToken(..)))
-    {
-        hints.push(hint);
+        LoopBreak => without_hint("`break` and `continue` must stand in a loop"),
+        other => without_hint(lower_first(&other.to_string())),
     }
-    (message, hints)
 }
 
 /// Whether more text could mend an error at the end.
@@ -172,7 +172,7 @@ pub(crate) fn is_incomplete(kind: &ParseErrorType) -> bool {
     )
 }
 
-fn bad_input(error: &LexError) -> (String, Vec<String>) {
+fn bad_input(error: &LexError) -> Words {
     match error {
         LexError::UnterminatedString => (
             "the string is not closed".to_string(),
@@ -207,7 +207,7 @@ fn missing_semicolon(
     lexed: &Lexed,
     at: usize,
     names: &Names,
-) -> (String, Vec<String>) {
+) -> Words {
     let before = lexed.code().rfind(|lexeme| lexeme.end <= at);
     if !purpose.contains("terminate") {
         return (
@@ -259,7 +259,7 @@ pub(crate) const KEYWORDS: [&str; 19] = [
     "return", "throw", "try", "catch", "break", "continue", "private",
 ];
 
-fn reserved(word: &str) -> (String, Vec<String>) {
+fn reserved(word: &str) -> Words {
     if !is_word(word) {
         return (
             format!("there is no operator `{word}`"),

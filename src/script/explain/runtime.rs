@@ -198,17 +198,16 @@ fn indexing(types: &str) -> Fault {
     let (object, index) = types.split_once(" [").unwrap_or((types, ""));
     let index = index.split(']').next().unwrap_or("");
     let (object, index) = (type_word(object), type_word(index));
-    match types.split_once("] = ") {
-        Some((_, value)) => Fault::new(
-            Kind::Type,
-            format!("{object}[{index}] cannot be set to {}", type_word(value)),
-        ),
-        None if index.is_empty() => Fault::new(Kind::Type, format!("{object} cannot be indexed")),
-        None => Fault::new(
-            Kind::Type,
-            format!("{object} cannot be indexed with {index}"),
-        ),
+    let message = match types.split_once("] = ") {
+        Some((_, value)) => format!("{object}[{index}] cannot be set to {}", type_word(value)),
+        None if index.is_empty() => format!("{object} cannot be indexed"),
+        None => format!("{object} cannot be indexed with {index}"),
+    };
+    let fault = Fault::new(Kind::Type, message);
+    if object == "Tensor" && types.contains("] = ") {
+        return fault.hint("tensors never change: make a new one with `where`, `cat` or `stack`");
     }
+    fault
 }
 
 fn constant(name: &str) -> Fault {

@@ -102,6 +102,25 @@ fn variables_and_functions_may_be_made_anew() {
 }
 
 #[test]
+fn a_hidden_variable_is_dropped_at_once() {
+    let s = &mut session();
+    show(s, "const K = 5; let x = 1; let y = 2; let f = |v| v + x;");
+    // The old `x` goes while later statements of the cell count on their places.
+    let code = "let a = 10; let x = x + 1; let b = a + x; let y = y + b; a = a + y; [a, b, x, y]";
+    assert_eq!(show(s, code).as_deref(), Some("[24, 12, 2, 14]"));
+    assert_eq!(
+        show(s, "[f.call(0), x, y, K]").as_deref(),
+        Some("[1, 2, 14, 5]")
+    );
+    assert_eq!(
+        fails(s, "K = 6;").message,
+        "`K` is a constant and cannot be changed"
+    );
+    let names: Vec<String> = s.variables().into_iter().map(|v| v.name).collect();
+    assert_eq!(names, ["K", "x", "y", "f", "a", "b"]);
+}
+
+#[test]
 fn what_was_done_before_an_error_stays() {
     let s = &mut session();
     let error = fails(s, "let a = 1;\nlet b = 2;\nlet c = nothing;\nlet d = 4;");
@@ -225,4 +244,47 @@ fn limits_hold() {
     assert_eq!(fails(s, "9223372036854775807 + 1").kind, Kind::Numeric);
     assert_eq!(fails(s, "1 / 0").kind, Kind::Numeric);
     assert_eq!(show(s, "1 + 1").as_deref(), Some("2"));
+}
+
+#[test]
+fn a_device_that_is_not_there_is_refused() {
+    let options = |device: &str| SessionOptions {
+        device: device.into(),
+        ..Default::default()
+    };
+    let error = fails(&mut Session::new(options("gpu")), "1 + 1");
+    assert_eq!(error.message, "\"gpu\" is not a device");
+    let s = &mut Session::new(options("auto"));
+    assert_eq!(show(s, "device()").as_deref(), Some("\"cpu\""));
+}
+
+#[test]
+fn arguments_take_the_type_of_their_default() {
+    let given = [
+        ("lr", "1e-2"),
+        ("steps", "1_000"),
+        ("sizes", "[8, 16]"),
+        ("name", "moons"),
+        ("fast", "true"),
+        ("typo", "1"),
+    ];
+    let args = given
+        .iter()
+        .map(|(key, value)| (key.to_string(), value.to_string()))
+        .collect();
+    let s = &mut Session::new(SessionOptions {
+        args,
+        ..Default::default()
+    });
+    let code = "[arg(\"lr\", 1.0), arg(\"steps\", 5), arg(\"sizes\", [1]), arg(\"name\", \"\"), arg(\"fast\", false), arg(\"other\", 7)]";
+    assert_eq!(
+        show(s, code).as_deref(),
+        Some("[0.01, 1000, [8, 16], \"moons\", true, 7]")
+    );
+    assert_eq!(s.unread_args(), ["typo"]);
+    let error = fails(s, "arg(\"name\", 1.5)");
+    assert_eq!(
+        error.message,
+        "`--set name=moons`: expected float, got \"moons\""
+    );
 }

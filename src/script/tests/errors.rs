@@ -120,6 +120,17 @@ fn unknown_names() {
 }
 
 #[test]
+fn an_assignment_to_nothing_says_how_to_declare() {
+    check(
+        "fresh = 3;",
+        Kind::Name,
+        "unknown variable `fresh`",
+        "fresh",
+        "`let fresh = ...`",
+    );
+}
+
+#[test]
 fn wrong_types() {
     check(
         "let s = \"a\";\nlet t = s - 1;",

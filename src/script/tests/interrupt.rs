@@ -116,3 +116,31 @@ fn any_thread_may_interrupt() {
     other.join().unwrap();
     assert_eq!(error.kind, Kind::Interrupted);
 }
+
+#[test]
+fn a_front_end_that_panics_does_not_hang() {
+    struct Broken;
+    impl Frontend for Broken {
+        fn event(&mut self, _: Event) {
+            panic!("the front end is broken");
+        }
+    }
+    let mut session = Session::new(SessionOptions::default());
+    let run = std::panic::AssertUnwindSafe(|| session.execute("loop { print(1); }", &mut Broken));
+    assert!(std::panic::catch_unwind(run).is_err());
+    assert_eq!(
+        session
+            .execute("1 + 1", &mut Recorder::default())
+            .unwrap()
+            .unwrap()
+            .plain(),
+        "2"
+    );
+}
+
+#[test]
+fn a_session_can_move_to_another_thread() {
+    let mut session = Session::new(SessionOptions::default());
+    let shown = thread::spawn(move || session.execute("1 + 1", &mut Recorder::default()).unwrap());
+    assert_eq!(shown.join().unwrap().unwrap().plain(), "2");
+}

@@ -28,6 +28,14 @@ pub fn render(rows: &[Vec<String>]) -> String {
     out
 }
 
+/// The same, two spaces in.
+pub fn indented(rows: &[Vec<String>]) -> String {
+    render(rows)
+        .lines()
+        .map(|line| format!("  {line}\n"))
+        .collect()
+}
+
 /// The table of a session's variables.
 pub fn variables(variables: &[Variable]) -> String {
     let head =
