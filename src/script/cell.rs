@@ -208,18 +208,22 @@ impl Machine {
     /// running cell, whose statements count back from the end of the scope. Gives the new base.
     fn forget_shadowed(&mut self, base: usize) -> usize {
         let mut seen = HashSet::new();
-        let mut kept: Vec<(String, Dynamic)> = Vec::new();
+        let mut kept: Vec<(String, bool, Dynamic)> = Vec::new();
         let total = self.scope.len();
-        for (i, (name, _, value)) in self.scope.iter_raw().enumerate() {
+        for (i, (name, constant, value)) in self.scope.iter_raw().enumerate() {
             if seen.insert(name) || total - i > base {
-                kept.push((name.to_string(), value.clone()));
+                kept.push((name.to_string(), constant, value.clone()));
             }
         }
         let dropped = total - kept.len();
         if dropped > 0 {
             self.scope.clear();
-            for (name, value) in kept.into_iter().rev() {
-                self.scope.push_dynamic(name, value);
+            // A clone of a constant is none.
+            for (name, constant, value) in kept.into_iter().rev() {
+                match constant {
+                    true => self.scope.push_constant_dynamic(name, value),
+                    false => self.scope.push_dynamic(name, value),
+                };
             }
         }
         base - dropped

@@ -143,7 +143,11 @@ impl Screen {
                 self.lines(&picture);
                 self.extent.forget();
             }
-            None => self.lines(display.plain()),
+            None => {
+                let coloured = display.get("text/x-ansi");
+                let coloured = coloured.filter(|_| self.terminal && self.colours_stdout());
+                self.lines(coloured.unwrap_or_else(|| display.plain()));
+            }
         }
     }
 

@@ -1,8 +1,10 @@
 //! A figure in a script: how it is shown and saved.
 
-use rhai::NativeCallContext;
+use rhai::{Map, NativeCallContext};
 use rhapsode_models::files::write_atomic;
 use rhapsode_plot::{Figure, Theme};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::path_of;
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
     fault::{Fault, Spot},
     library::Library,
     names::nearest,
+    options,
     value::Object,
 };
 
@@ -23,6 +26,36 @@ const SCALE: f64 = 2.0;
 
 /// Endings that `save` knows.
 const ENDINGS: [&str; 3] = ["svg", "png", "html"];
+
+/// Ground and ink of a figure.
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Ground {
+    /// Dark ink on white.
+    #[default]
+    Light,
+    /// Light ink on near black.
+    Dark,
+}
+
+/// How a figure is written.
+#[derive(Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct SaveOptions {
+    /// Colours of ground and ink (default "light").
+    theme: Ground,
+    /// Pixels of a PNG for each pixel of the figure (0.1 to 10; default 2).
+    scale: f64,
+}
+
+impl Default for SaveOptions {
+    fn default() -> Self {
+        Self {
+            theme: Ground::default(),
+            scale: SCALE,
+        }
+    }
+}
 
 impl Object for Figure {
     const NAME: &'static str = "Figure";
@@ -66,7 +99,7 @@ pub(super) fn bind(library: &mut Library) {
     library
         .method::<Figure>(
             "save",
-            "(path: string) -> Figure",
+            "(path: string, options?: map) -> Figure",
             r#"
             Writes the figure; the ending of the path says how: `.svg`, `.png` or `.html`.
 
@@ -75,19 +108,32 @@ pub(super) fn bind(library: &mut Library) {
             ```
             "#,
         )
-        .call(|call: NativeCallContext, figure: &mut Figure, path: &str| save(&call, figure, path));
+        .options::<SaveOptions>()
+        .call(|call: NativeCallContext, figure: &mut Figure, path: &str| {
+            save(&call, figure, path, &Map::new())
+        })
+        .call(
+            |call: NativeCallContext, figure: &mut Figure, path: &str, map: Map| {
+                save(&call, figure, path, &map)
+            },
+        );
 }
 
-fn save(call: &NativeCallContext, figure: &Figure, path: &str) -> Outcome<Figure> {
+fn save(call: &NativeCallContext, figure: &Figure, path: &str, map: &Map) -> Outcome<Figure> {
+    let SaveOptions { theme, scale } = options::read(map)?;
+    let theme = match theme {
+        Ground::Light => Theme::Light,
+        Ground::Dark => Theme::Dark,
+    };
     let target = path_of(call, path)?;
     let ending = target
         .extension()
         .map(|e| e.to_string_lossy().to_lowercase())
         .unwrap_or_default();
     let bytes = match ending.as_str() {
-        "svg" => figure.svg(Theme::Light).into_bytes(),
-        "png" => raise(figure.png(Theme::Light, SCALE))?,
-        "html" => figure.html(Theme::Light).into_bytes(),
+        "svg" => figure.svg(theme).into_bytes(),
+        "png" => raise(figure.png(theme, scale))?,
+        "html" => figure.html(theme).into_bytes(),
         other => {
             let fault =
                 Fault::value(format!("figures cannot be saved as {other:?}")).at(Spot::Argument(0));
