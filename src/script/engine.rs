@@ -17,9 +17,8 @@ pub(crate) const ARRAY_SIZE: usize = 4 << 20;
 pub(crate) const STRING_SIZE: usize = 64 << 20;
 /// Entries of a map with all that is nested in it.
 const MAP_SIZE: usize = 1 << 20;
-/// Between `+` (150) and `**` (190), beside `*` (180) in spirit, but below it: as rhai's own
-/// numbers go, 160 keeps `a @ b + c` and `a @ b > c` right.
-const MATMUL_PRECEDENCE: u8 = 160;
+/// That of `*`, as in Python: `a @ b * c` is `(a @ b) * c`.
+const MATMUL_PRECEDENCE: u8 = 180;
 
 /// An engine with what `bind` puts into the library; the bindings work on `context`.
 pub(crate) fn build(context: &Arc<Context>, bind: fn(&mut Library)) -> Engine {

@@ -38,6 +38,24 @@ pub fn requested() -> bool {
     })
 }
 
+/// This thread's interrupt flag, to be asked on other threads that work for it.
+#[derive(Clone)]
+pub struct Poll(Option<Arc<AtomicBool>>);
+
+impl Poll {
+    /// Whether the user wants the work to stop.
+    pub fn requested(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+}
+
+/// The flag of this thread, for the parts of a parallel kernel.
+pub fn poll() -> Poll {
+    Poll(FLAG.with(|slot| slot.borrow().clone()))
+}
+
 /// [`Error::Interrupted`] when the user wants to stop.
 pub fn check() -> Result<()> {
     if requested() {

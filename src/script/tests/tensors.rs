@@ -93,6 +93,11 @@ fn arithmetic_mixes_numbers_and_tensors() {
         ("(-tensor([1.0, 2.0])).to_array()", "[-1.0, -2.0]"),
         ("(-tensor([1, 2])).to_array()", "[-1, -2]"),
         ("let x = tensor([1.0]); x += 2; x *= 3; x.item()", "9.0"),
+        (
+            "(ones([2, 3]) @ ones([3, 2]) * ones([2, 2])).shape",
+            "[2, 2]",
+        ),
+        ("(2 * ones([2, 3]) @ ones([3, 2]) ** 2).shape", "[2, 2]"),
         ("(ones([2, 3]) @ ones([3, 4])).shape", "[2, 4]"),
         (
             "(ones([2, 3]) @ ones([3, 2]) + 1).to_array()",

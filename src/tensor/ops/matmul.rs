@@ -5,7 +5,7 @@
 //! the result does not depend on timing.
 
 use crate::{
-    Error, Real, Result, Tensor, pool,
+    Error, Real, Result, Tensor, interrupt, pool,
     pool::Ptr,
     tape::record,
     tensor::{buffer, with_slice},
@@ -95,7 +95,10 @@ pub(crate) fn gemm<T: Real>(
 /// Products below this many multiplications stay on one thread.
 const SERIAL_BELOW: usize = 1 << 16;
 
-/// `out = a b` with the rows of `a` cut between threads.
+/// Multiplications of a block of rows, after which the interrupt is asked: some ten milliseconds.
+const BLOCK: usize = 1 << 28;
+
+/// `out = a b` with the rows of `a` cut between threads. An interrupt is an error.
 pub(crate) fn gemm_parallel<T: Real>(
     m: usize,
     k: usize,
@@ -103,22 +106,29 @@ pub(crate) fn gemm_parallel<T: Real>(
     a: Matrix<T>,
     b: Matrix<T>,
     out: &mut [T],
-) {
+) -> Result<()> {
     let pool = pool::global();
-    if m * k * n < SERIAL_BELOW || pool.parts() == 1 {
-        return gemm(m, k, n, a, b, out, false);
+    if m * k * n < SERIAL_BELOW {
+        gemm(m, k, n, a, b, out, false);
+        return Ok(());
     }
+    let stop = interrupt::poll();
+    let block = (BLOCK / (k * n).max(1)).next_multiple_of(8).max(8);
     let base = Ptr(out.as_mut_ptr());
     pool.run(|part| {
         let rows = pool::range(m, 8, part, pool.parts());
-        if rows.is_empty() {
-            return;
+        for start in rows.clone().step_by(block) {
+            if stop.requested() {
+                return;
+            }
+            let count = block.min(rows.end - start);
+            // SAFETY: the rows of different parts do not overlap and lie within `out`.
+            let mine = unsafe { base.slice(start * n, count * n) };
+            let values = a.values.get(start * a.row..).unwrap_or(&[]);
+            gemm(count, k, n, Matrix { values, ..a }, b, mine, false);
         }
-        // SAFETY: the rows of different parts do not overlap and lie within `out`.
-        let mine = unsafe { base.slice(rows.start * n, rows.len() * n) };
-        let values = a.values.get(rows.start * a.row..).unwrap_or(&[]);
-        gemm(rows.len(), k, n, Matrix { values, ..a }, b, mine, false);
     });
+    interrupt::check()
 }
 
 impl Tensor {
@@ -242,10 +252,11 @@ fn batched<T: Real>(
                 } else {
                     Matrix::rows(xb, n)
                 };
-                gemm_parallel(m, k, n, left, right, &mut out[i * m * n..(i + 1) * m * n]);
+                gemm_parallel(m, k, n, left, right, &mut out[i * m * n..(i + 1) * m * n])?;
             }
+            Ok::<(), Error>(())
         })
-    })??;
+    })???;
     Ok(candle_core::Tensor::from_vec(
         out,
         shape,

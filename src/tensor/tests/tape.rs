@@ -121,6 +121,22 @@ fn an_interrupt_stops_a_backward_pass() {
 }
 
 #[test]
+fn an_interrupt_stops_a_product_and_a_layer() {
+    use rhapsode_tensor::ops::linear::{Activation, linear};
+    let x = Tensor::ones(&[300, 300], DType::F32).unwrap();
+    let b = Tensor::zeros(&[300], DType::F32).unwrap();
+    let stopped = |f: &dyn Fn() -> rhapsode_tensor::Result<Tensor>| {
+        interrupt::with_flag(Arc::new(AtomicBool::new(true)), f).err()
+    };
+    assert_eq!(stopped(&|| x.matmul(&x)), Some(Error::Interrupted));
+    assert_eq!(
+        stopped(&|| linear(&x, &x, &b, Activation::Relu)),
+        Some(Error::Interrupted)
+    );
+    assert!(x.matmul(&x).is_ok());
+}
+
+#[test]
 fn the_first_operation_that_is_not_finite_is_named() {
     let x = scalar(-1.0).param().unwrap();
     let error = tape::watch_finite(|| x.sqrt().and_then(|y| y.exp())).unwrap_err();

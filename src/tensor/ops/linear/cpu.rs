@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor as Data};
 
 use super::Activation;
 use crate::{
-    Real, Result, Tensor,
+    Real, Result, Tensor, interrupt,
     ops::matmul::{Matrix, gemm, gemm_parallel},
     pool::{self, Ptr},
     simd::math::{Float, erf, sigmoid},
@@ -148,11 +148,14 @@ fn kernels<T: Float>(act: Activation) -> Kernel<T> {
     }
 }
 
-/// Calls `f(rows)` for tiles of rows, side by side when the work is worth it.
-fn for_tiles(rows: usize, work: usize, f: impl Fn(std::ops::Range<usize>) + Sync) {
-    let pool = pool::global();
+/// Calls `f(rows)` for tiles of rows, side by side when the work is worth it. An interrupt is an error.
+fn for_tiles(rows: usize, work: usize, f: impl Fn(std::ops::Range<usize>) + Sync) -> Result<()> {
+    let (pool, stop) = (pool::global(), interrupt::poll());
     let tiles = |range: std::ops::Range<usize>| {
         for start in range.clone().step_by(TILE) {
+            if stop.requested() {
+                return;
+            }
             f(start..(start + TILE).min(range.end));
         }
     };
@@ -161,6 +164,7 @@ fn for_tiles(rows: usize, work: usize, f: impl Fn(std::ops::Range<usize>) + Sync
     } else {
         pool.run(|part| tiles(pool::range(rows, 8, part, pool.parts())));
     }
+    interrupt::check()
 }
 
 /// `act(x W^T + b)`, and the slopes `act'(z)` when they are to be kept and not all 1.
@@ -202,10 +206,10 @@ pub(super) fn forward<T: Real>(
                     } else {
                         without(y, b);
                     }
-                });
+                })
             })
         })
-    })???;
+    })????;
     let slope = if keep {
         Some(Data::from_vec(d, (rows, outputs), &Device::Cpu)?)
     } else {
@@ -261,8 +265,8 @@ fn input_gradient<T: Real>(
             Matrix::rows(dz, outputs),
             Matrix::rows(w, inputs),
             &mut dx,
-        );
-    })?;
+        )
+    })??;
     Tensor::from_vec(dx, shape)
 }
 
@@ -281,8 +285,8 @@ fn weight_gradient<T: Real>(
             Matrix::transposed(dz, outputs),
             Matrix::rows(x, inputs),
             &mut dw,
-        );
-    })?;
+        )
+    })??;
     Tensor::from_vec(dw, &[outputs, inputs])
 }
 
