@@ -14,6 +14,7 @@ use std::{
 
 use rhapsode_script::{
     Diagnostic, Display, Event, Frontend, Kind, ProgressState, Recorder, Session, SessionOptions,
+    Severity,
 };
 
 use crate::{args::RunArgs, error::Error, files, screen::Screen, signals};
@@ -53,10 +54,25 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         true => session.execute(&source, &mut runner),
         false => session.execute_file(&args.file, &mut runner),
     };
-    if result.is_err() {
-        runner.save_models(&session);
+    match &result {
+        Ok(_) => warn_of_unread(&session, &mut runner.screen),
+        Err(_) => runner.save_models(&session),
     }
     runner.finish(result, last_signal)
+}
+
+/// A value given with `--set` that the script never asked for is probably a misspelt name.
+fn warn_of_unread(session: &Session, screen: &mut Screen) {
+    for name in session.unread_args() {
+        screen.complain(&Diagnostic {
+            severity: Severity::Warning,
+            hints: vec![format!("it reads a value with `arg({name:?}, default)`")],
+            ..Diagnostic::new(
+                Kind::Option,
+                format!("`--set {name}=...`: the script never asked for `{name}`"),
+            )
+        });
+    }
 }
 
 /// What the language says about a device that is not there, before anything is done on it.

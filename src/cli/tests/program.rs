@@ -502,3 +502,17 @@ mod signals {
         done.complains(&["interrupted"]);
     }
 }
+
+#[test]
+fn a_setting_that_nobody_asked_for_is_warned_of() {
+    let folder = Folder::new("unread").script("s.rhai", "arg(\"lr\", 0.5)");
+    let run = folder.run(&["run", "s.rhai", "--set", "lr=0.25"]).code(0);
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("0.25\n", ""));
+    let run = folder.run(&["run", "s.rhai", "--set", "lrr=0.25"]).code(0);
+    assert_eq!(run.stdout, "0.5\n");
+    assert!(
+        run.stderr.contains("the script never asked for `lrr`"),
+        "{}",
+        run.stderr
+    );
+}
