@@ -254,7 +254,7 @@ fn no_path_of_one_machine() {
             continue;
         };
         for (n, line) in text.lines().enumerate() {
-            // A path begins a word: `src/work/` is none.
+            // A path begins a word: in the middle of one it is none.
             let named = folders.iter().find(|folder| {
                 line.match_indices(folder.as_str()).any(|(at, _)| {
                     !line[..at].ends_with(|c: char| c.is_alphanumeric() || ".-_".contains(c))
