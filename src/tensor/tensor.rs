@@ -205,6 +205,12 @@ impl Tensor {
         Self::from_candle(self.data.clone())
     }
 
+    /// The same values in memory of their own, without history.
+    pub fn copy(&self) -> Result<Self> {
+        memory::ensure(self.len(), self.dtype().size_in_bytes())?;
+        Ok(Self::from_candle(self.data.copy()?))
+    }
+
     /// The same values as the start of a new history: gradients with respect to it can be asked for.
     /// Errors for dtypes that have no gradient.
     pub fn param(&self) -> Result<Self> {

@@ -36,7 +36,8 @@ pub(super) fn bind(library: &mut Library) {
             ```
             "#,
         )
-        .call(|x: Tensor| raise(super::real(&x.detach()).and_then(|x| x.param())));
+        // A copy: an optimizer changes a parameter in place, and `x` must not follow.
+        .call(|x: Tensor| raise(super::real(&x.detach()).and_then(|x| x.copy()?.param())));
     library
         .function(
             "grad",
