@@ -15,7 +15,7 @@
 
 use std::sync::Arc;
 
-use rhapsode_tensor::{DType, Real, Tensor, params::Params, random::Stream};
+use rhapsode_tensor::{DType, Real, Tensor, memory, params::Params, random::Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -278,6 +278,8 @@ impl RectifiedFlow {
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {
         options.validate()?;
+        // Labels and noise are made for all samples at once: both must fit.
+        memory::ensure(n, size_of::<i64>())?;
         let labels = self.labels(n, options)?;
         let dtype = self.params().dtype();
         let noise = Stream::new(options.seed.unwrap_or(0), "noise")

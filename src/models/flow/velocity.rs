@@ -69,7 +69,10 @@ impl VelocityOptions {
             0
         };
         MlpOptions {
-            inputs: self.dim + self.features().size() + label,
+            inputs: self
+                .dim
+                .saturating_add(self.features().size())
+                .saturating_add(label),
             outputs: self.dim,
             hidden: self.hidden.clone(),
             activation: self.activation,

@@ -1,6 +1,6 @@
 //! Features of time, so that a network can change quickly with it.
 
-use rhapsode_tensor::{Tensor, tape};
+use rhapsode_tensor::{Tensor, memory, tape};
 
 use crate::{Error, Result};
 
@@ -14,7 +14,7 @@ pub struct TimeFeatures {
 impl TimeFeatures {
     /// How many numbers stand for one time.
     pub fn size(self) -> usize {
-        1 + 2 * self.frequencies
+        self.frequencies.saturating_mul(2).saturating_add(1)
     }
 
     /// Features of times `t: [n]`, shape `[n, size]`.
@@ -38,7 +38,11 @@ pub fn time_features(t: &Tensor, frequencies: usize) -> Result<Tensor> {
     if t.is_tracked() && tape::is_recording() {
         return composed(t, frequencies);
     }
-    let (n, width) = (t.len(), 1 + 2 * frequencies);
+    let (n, width) = (t.len(), TimeFeatures { frequencies }.size());
+    memory::ensure(
+        memory::count("time features", &[n, width])?,
+        size_of::<f64>(),
+    )?;
     let times = t.to_vec()?;
     let mut out = vec![0f64; n * width];
     for (row, &t) in out.chunks_exact_mut(width).zip(&times) {
