@@ -144,6 +144,11 @@ pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
     scoped(&RECORDING, false, f)
 }
 
+/// Runs `f` with recording on, also inside of [`no_grad`]: for a method that needs derivatives of its own.
+pub fn enable_grad<R>(f: impl FnOnce() -> R) -> R {
+    scoped(&RECORDING, true, f)
+}
+
 /// Whether operations on tracked tensors are recorded at the moment.
 pub fn is_recording() -> bool {
     RECORDING.get()

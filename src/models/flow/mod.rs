@@ -2,9 +2,13 @@
 //!
 //! Time runs from 0 (the base, noise) to 1 (data) in every method.
 
+pub mod coupling;
+pub mod likelihood;
 pub mod rectified;
 mod velocity;
 
+pub use coupling::Coupling;
+pub use likelihood::LogProbOptions;
 pub use rectified::RectifiedFlow;
 pub use velocity::{VelocityNet, VelocityOptions};
 

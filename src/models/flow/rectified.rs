@@ -19,7 +19,7 @@ use rhapsode_tensor::{DType, Real, Tensor, memory, params::Params, random::Strea
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{VelocityField, VelocityNet, VelocityOptions};
+use super::{Coupling, LogProbOptions, VelocityField, VelocityNet, VelocityOptions, likelihood};
 use crate::{
     Error, Result,
     checkpoint::Checkpoint,
@@ -66,6 +66,8 @@ pub struct FitOptions {
     pub clip: Option<f64>,
     /// Decay of the moving average of the weights, which samples use (in [0, 1); 0: no average; default 0.999).
     pub ema: f64,
+    /// How noise and data of a batch are paired: "independent", or "ot" by optimal transport within the batch (default "independent").
+    pub coupling: Coupling,
     /// Share of the labels dropped in training, for guidance (in [0, 1]; default 0.1).
     pub label_drop: f64,
     /// Seed of data order, noise and times (default: the session's next).
@@ -83,6 +85,7 @@ impl Default for FitOptions {
             warmup: 0,
             clip: None,
             ema: 0.999,
+            coupling: Coupling::default(),
             label_drop: 0.1,
             seed: None,
         }
@@ -280,7 +283,7 @@ impl RectifiedFlow {
         options.validate()?;
         // Labels and noise are made for all samples at once: both must fit.
         memory::ensure(n, size_of::<i64>())?;
-        let labels = self.labels(n, options)?;
+        let labels = self.labels(n, &options.labels, options.label)?;
         let dtype = self.params().dtype();
         let noise = Stream::new(options.seed.unwrap_or(0), "noise")
             .randn(&[n, self.options().dim], dtype)?;
@@ -325,9 +328,45 @@ impl RectifiedFlow {
         Ok(x)
     }
 
+    /// The log-density, in nats, of each row of `x: [n, dim]`; shape `[n]`. See [`likelihood`].
+    pub fn log_prob(
+        &self,
+        x: &Tensor,
+        options: &LogProbOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        options.validate()?;
+        let n = x.dims().first().copied().unwrap_or(0);
+        let labels = self.labels(n, &options.labels, options.label)?;
+        let x = x.to_dtype(self.params().dtype())?;
+        let mut parts = Vec::new();
+        for start in (0..n.max(1)).step_by(CHUNK) {
+            let len = CHUNK.min(n - start);
+            let field = Guided {
+                flow: self,
+                labels: labels.as_ref().map(|l| &l[start..start + len]),
+                guidance: options.guidance,
+            };
+            let rows = if len == n {
+                x.clone()
+            } else {
+                x.narrow(0, start, len)?
+            };
+            parts.push(likelihood::log_prob(
+                &field, &rows, options, start, observer,
+            )?);
+        }
+        Ok(Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?)
+    }
+
     /// One class number a sample, checked, or none.
-    fn labels(&self, n: usize, options: &SampleOptions) -> Result<Option<Vec<i64>>> {
-        let (key, labels) = match (&options.labels, options.label) {
+    fn labels(
+        &self,
+        n: usize,
+        labels: &Option<Tensor>,
+        label: Option<i64>,
+    ) -> Result<Option<Vec<i64>>> {
+        let (key, labels) = match (labels, label) {
             (Some(labels), _) => ("labels", labels.to_ints("labels")?),
             (None, Some(label)) => ("label", vec![label; n]),
             (None, None) => return Ok(None),
@@ -384,6 +423,24 @@ impl VelocityField for RectifiedFlow {
     }
 }
 
+/// The flow towards given classes, a field of its own. One point takes the first class, for looking at the field.
+struct Guided<'a> {
+    flow: &'a RectifiedFlow,
+    labels: Option<&'a [i64]>,
+    guidance: f64,
+}
+
+impl VelocityField for Guided<'_> {
+    fn velocity(&self, x: &Tensor, t: &Tensor) -> Result<Tensor> {
+        let labels = self.labels.and_then(|l| l.get(..t.len()));
+        self.flow.velocity_of(x, t, labels, self.guidance)
+    }
+
+    fn dim(&self) -> usize {
+        self.flow.options().dim
+    }
+}
+
 /// Rows that go through the network at once when sampling: their activations stay in cache, and a
 /// million samples need no gigabytes.
 const CHUNK: usize = 8192;
@@ -420,6 +477,7 @@ struct FlowMatching {
     time: Stream,
     drop: Stream,
     label_drop: f64,
+    coupling: Coupling,
 }
 
 impl FlowMatching {
@@ -464,7 +522,17 @@ impl FlowMatching {
             time: Stream::new(seed, "time"),
             drop: Stream::new(seed, "label-drop"),
             label_drop: options.label_drop,
+            coupling: options.coupling,
         })
+    }
+
+    /// The noise in the order in which it is paired with the rows.
+    fn pair(&self, x0: Tensor, rows: &[i64]) -> Result<Tensor> {
+        if self.coupling == Coupling::Independent {
+            return Ok(x0);
+        }
+        let rows = Tensor::from_vec(rows.to_vec(), &[rows.len()])?;
+        self.coupling.pair(x0, &self.data.index_select(0, &rows)?)
     }
 
     /// Labels of the batch, some replaced by "no class".
@@ -501,6 +569,7 @@ impl Objective for FlowMatching {
         let rows = self.batches.indices(step - 1)?;
         let (n, d, dtype) = (rows.len(), self.flow.options().dim, self.data.dtype());
         let x0 = self.noise.at(step).randn(&[n, d], dtype)?;
+        let x0 = self.pair(x0, &rows)?;
         let t = self.time.at(step).rand(&[n], dtype)?;
         let (xt, target) = match dtype {
             DType::F64 => interpolate::<f64>(&self.data, &rows, &x0, &t)?,

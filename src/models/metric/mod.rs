@@ -10,6 +10,7 @@
 pub mod assignment;
 pub mod classify;
 pub mod energy;
+mod pairing;
 mod pairwise;
 mod sample;
 pub mod sliced;
@@ -22,6 +23,7 @@ use crate::Result;
 pub use assignment::{Assignment, assignment};
 pub use classify::accuracy;
 pub use energy::{EnergyOptions, Estimator, energy_distance};
+pub use pairing::optimal_pairs;
 pub use sliced::{SlicedOptions, sliced_wasserstein};
 pub use wasserstein::{WassersteinOptions, wasserstein};
 

@@ -13,7 +13,8 @@ use rhapsode_models::{
     Error,
     checkpoint::Checkpoint,
     flow::{
-        RectifiedFlow, VelocityField, VelocityOptions,
+        Coupling, LogProbOptions, RectifiedFlow, VelocityField, VelocityOptions,
+        likelihood::Trace,
         rectified::{FitOptions, SampleOptions},
     },
     observe::{Silent, Step},
@@ -420,4 +421,137 @@ fn saved_and_loaded_it_samples_the_same() {
         .to_string();
     assert!(error.contains("`nn::mlp`"), "{error}");
     std::fs::remove_file(path).unwrap();
+}
+
+/// A flow whose averaged weights, which densities use, are random too.
+fn random_flow(classes: usize) -> RectifiedFlow {
+    let flow = small(classes, DType::F64);
+    let labels = (classes > 0).then(|| Tensor::zeros(&[50], DType::I64).unwrap());
+    let data = gaussian(50, DType::F64);
+    let options = FitOptions {
+        labels,
+        ..fit_options(30)
+    };
+    flow.fit(&data, &options, &mut Silent).unwrap();
+    flow
+}
+
+#[test]
+fn a_density_sums_to_one_also_with_classes_and_guidance() {
+    // Any flow, trained or not, carries mass 1 along: a sum over a fine grid of the plane shows it.
+    let (side, reach) = (60, 7.0);
+    let step = 2.0 * reach / side as f64;
+    let place = |i: usize| -reach + (i as f64 + 0.5) * step;
+    let grid: Vec<f64> = (0..side * side)
+        .flat_map(|i| [place(i / side), place(i % side)])
+        .collect();
+    let grid = Tensor::from_vec(grid, &[side * side, 2]).unwrap();
+    for (classes, label, guidance) in [(0, None, 1.0), (3, Some(1), 1.0), (3, Some(2), 2.0)] {
+        let options = LogProbOptions {
+            solver: Solver::Rk4,
+            steps: Some(10),
+            label,
+            guidance,
+            ..Default::default()
+        };
+        let flow = random_flow(classes);
+        let log_prob = flow.log_prob(&grid, &options, &mut Silent).unwrap();
+        let mass: f64 = log_prob.exp().unwrap().to_vec().unwrap().iter().sum();
+        let mass = mass * step * step;
+        assert!((mass - 1.0).abs() < 1e-3, "{classes} classes: {mass}");
+    }
+}
+
+#[test]
+fn a_density_has_the_gradient_of_its_differences() {
+    let flow = random_flow(0);
+    let options = LogProbOptions {
+        solver: Solver::Rk4,
+        steps: Some(6),
+        ..Default::default()
+    };
+    let value = |x: &Tensor| flow.log_prob(x, &options, &mut Silent).unwrap();
+    let x = Tensor::from_vec(vec![0.3, -0.7, 1.1, 0.2], &[2, 2]).unwrap();
+    let tracked = x.param().unwrap();
+    let total = value(&tracked).sum_all().unwrap();
+    let found = grad(&total, &[&tracked], false).unwrap()[0]
+        .to_vec()
+        .unwrap();
+    for (i, found) in found.iter().enumerate() {
+        let moved = |by: f64| {
+            let mut values = x.to_vec().unwrap();
+            values[i] += by;
+            let x = Tensor::from_vec(values, &[2, 2]).unwrap();
+            value(&x).sum_all().unwrap().item().unwrap()
+        };
+        let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+        assert!((found - expected).abs() < 1e-6, "{i}: {found} {expected}");
+    }
+}
+
+#[test]
+fn the_estimate_of_the_trace_is_near_the_exact_one() {
+    let flow = random_flow(0);
+    let x = gaussian(400, DType::F64);
+    let mean = |trace, probes| {
+        let options = LogProbOptions {
+            trace,
+            probes,
+            seed: Some(1),
+            ..Default::default()
+        };
+        let values = flow.log_prob(&x, &options, &mut Silent).unwrap();
+        values.mean_all().unwrap().item().unwrap()
+    };
+    let (exact, estimate) = (mean(Trace::Exact, 1), mean(Trace::Hutchinson, 4));
+    assert!((exact - estimate).abs() < 0.05, "{exact} {estimate}");
+    assert_ne!(exact, estimate);
+}
+
+#[test]
+fn pairs_by_transport_are_closer_and_learned_as_well() {
+    let pair = |coupling: Coupling| {
+        let x0 = Stream::new(0, "noise").randn(&[64, 2], DType::F64).unwrap();
+        let x1 = gaussian(64, DType::F64);
+        let x0 = coupling.pair(x0, &x1).unwrap();
+        let cost = x1.sub(&x0).unwrap().sqr().unwrap().sum_all().unwrap();
+        (cost.item().unwrap(), x0.to_vec().unwrap())
+    };
+    let ((plain, mut before), (best, mut after)) =
+        (pair(Coupling::Independent), pair(Coupling::Ot));
+    assert!(best < plain, "{best} {plain}");
+    before.sort_by(f64::total_cmp);
+    after.sort_by(f64::total_cmp);
+    assert_eq!(before, after, "the noise is permuted, not changed");
+
+    // One Euler step suffices when paths are straight: the samples of the coupled flow have the right spread.
+    let spread = |coupling| {
+        let flow = small(0, DType::F32);
+        let rule = AdamOptions {
+            lr: 1e-2,
+            ..Default::default()
+        };
+        let options = FitOptions {
+            coupling,
+            optimizer: Some(Arc::new(rule)),
+            batch: 128,
+            ..fit_options(400)
+        };
+        flow.fit(&gaussian(2000, DType::F32), &options, &mut Silent)
+            .unwrap();
+        let options = SampleOptions {
+            solver: Solver::Euler,
+            steps: Some(1),
+            seed: Some(1),
+            ..Default::default()
+        };
+        let x = flow.sample(2000, &options, &mut Silent).unwrap();
+        x.std(Some(&[0])).unwrap().to_vec().unwrap()[0]
+    };
+    let (independent, coupled) = (spread(Coupling::Independent), spread(Coupling::Ot));
+    assert!(
+        independent < 0.25,
+        "one step of the plain flow lands near the mean: {independent}"
+    );
+    assert!((coupled - 0.5).abs() < 0.12, "{coupled}");
 }

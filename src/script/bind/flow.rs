@@ -2,7 +2,7 @@
 
 use rhai::{Dynamic, Map, NativeCallContext};
 use rhapsode_models::flow::{
-    RectifiedFlow, VelocityOptions,
+    LogProbOptions, RectifiedFlow, VelocityOptions,
     rectified::{FitOptions, SampleOptions},
 };
 use rhapsode_tensor::Tensor;
@@ -143,6 +143,39 @@ pub(crate) fn bind(library: &mut Library) {
         )
         .call(|flow: &mut RectifiedFlow, x: Tensor, t: Dynamic| velocity(flow, &x, &t, None))
         .call(|flow: &mut RectifiedFlow, x: Tensor, t: Dynamic, labels: Tensor| velocity(flow, &x, &t, Some(&labels)));
+    library
+        .method::<RectifiedFlow>(
+            "log_prob",
+            "(x: Tensor, options?: map) -> Tensor",
+            r#"
+            The log-density of each row of `x: [n, dim]`, shape `[n]`, in nats: log N(x(0); 0, I) minus the integral of the
+            divergence of v along the path that ends in x (Chen et al. 2018, arXiv 1806.07366). Differentiable in x. Option
+            besides those below: `labels`, a Tensor of n class numbers.
+
+            ```rhai
+            let model = flow::rectified(#{ hidden: [16] });
+            model.log_prob(randn([5, 2])).shape // => [5]
+            ```
+            "#,
+        )
+        .options::<LogProbOptions>()
+        .call(|call: NativeCallContext, flow: &mut RectifiedFlow, x: Tensor| log_prob(&call, flow, &x, Map::new()))
+        .call(|call: NativeCallContext, flow: &mut RectifiedFlow, x: Tensor, map: Map| log_prob(&call, flow, &x, map));
+}
+
+fn log_prob(
+    call: &NativeCallContext,
+    flow: &RectifiedFlow,
+    x: &Tensor,
+    mut map: Map,
+) -> Outcome<Tensor> {
+    let labels = options::take::<Tensor>(&mut map, "labels", "a Tensor of class numbers")?;
+    let mut chosen: LogProbOptions = options::read_besides(&map, &["labels"])?;
+    chosen.labels = labels;
+    if chosen.seed.is_none() {
+        chosen.seed = Some(next_seed(call)?);
+    }
+    enter(call, |observer| flow.log_prob(x, &chosen, observer))
 }
 
 fn rectified(call: &NativeCallContext, map: &Map) -> Outcome<RectifiedFlow> {
