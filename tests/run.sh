@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs everything that must hold, in order, and stops at the first thing that does not:
-# format, lints, documentation, Rust tests with the examples in the documentation, the language suite,
+# format, lints, documentation, Rust tests with the examples in the documentation, the language suite, random cells,
 # and every script in scripts/ at reduced size. Needs Rust (rustup) and a C compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,6 +40,9 @@ step "examples in the documentation"
 cargo test --workspace --doc 2>&1 | tee "$log/doc" || fail "examples in the documentation"
 step "language suite"
 cargo lang 2>&1 | tee "$log/lang" || fail "language suite"
+
+step "random cells"
+cargo fuzz-cells 2>&1 | tee "$log/fuzz" || fail "random cells"
 
 step "scripts, at reduced size"
 rhapsode="${CARGO_TARGET_DIR:-target}/debug/rhapsode"
