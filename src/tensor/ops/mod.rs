@@ -8,6 +8,7 @@
 pub mod adam;
 mod binary;
 mod combine;
+pub mod conv;
 mod index;
 pub mod linear;
 mod loss;
@@ -289,6 +290,14 @@ pub const ALL: &[Op] = &[
     linear_op("linear + softplus", |x| {
         linear::linear(&x[0], &x[1], &x[2], Activation::Softplus)
     }),
+    conv::CONV1D,
+    conv::CONV1D_DEPTHWISE,
+    conv::CONV2D,
+    conv::CONV2D_UNEVEN,
+    conv::CONV2D_GROUPED,
+    conv::CONV_TRANSPOSE1D,
+    conv::CONV_TRANSPOSE2D,
+    conv::CONV_TRANSPOSE2D_GROUPED,
 ];
 
 const fn linear_op(name: &'static str, apply: fn(&[Tensor]) -> Result<Tensor>) -> Op {
