@@ -9,6 +9,8 @@ pub mod adam;
 mod binary;
 mod combine;
 pub mod conv;
+mod group_norm;
+pub mod gru;
 mod index;
 pub mod linear;
 mod loss;
@@ -174,6 +176,21 @@ pub const ALL: &[Op] = &[
         name: "rms_norm",
         apply: |x| x[0].rms_norm(&x[1], 1e-5),
         shapes: &[&[&[3, 5], &[5]], &[&[2, 67], &[67]]],
+        domain: ANY,
+    },
+    Op {
+        name: "group_norm",
+        apply: |x| x[0].group_norm(2, &x[1], &x[2], 1e-5),
+        shapes: &[&[&[2, 4, 3], &[4], &[4]], &[&[1, 6, 5, 3], &[6], &[6]]],
+        domain: ANY,
+    },
+    Op {
+        name: "gru",
+        apply: |x| gru::scan(&x[0], &x[1], &x[2], &x[3]),
+        shapes: &[
+            &[&[2, 4, 6], &[2, 2], &[6, 2], &[6]],
+            &[&[1, 1, 9], &[1, 3], &[9, 3], &[9]],
+        ],
         domain: ANY,
     },
     Op {
