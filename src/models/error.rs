@@ -89,4 +89,11 @@ impl Error {
             message: message.into(),
         }
     }
+
+    /// What a function that the caller gave has failed with, to pass through the library unchanged.
+    pub fn callback(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Error::Tensor(rhapsode_tensor::Error::Callback(
+            rhapsode_tensor::Callback::new(error),
+        ))
+    }
 }

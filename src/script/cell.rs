@@ -21,7 +21,7 @@ use crate::{
 /// The engine with what lives from cell to cell.
 pub(crate) struct Machine {
     /// The engine with everything bound.
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     /// What the bindings share.
     pub context: Arc<Context>,
     /// The texts that errors quote.
@@ -40,7 +40,8 @@ struct WentThrough;
 impl Machine {
     /// A machine without variables and functions, in which `bind` is bound.
     pub fn new(context: Arc<Context>, bind: fn(&mut Library)) -> Self {
-        let engine = engine::build(&context, bind);
+        let engine = Arc::new(engine::build(&context, bind));
+        context.set_engine(&engine);
         let global = engine.new_global_runtime_state();
         Self {
             engine,
@@ -116,6 +117,8 @@ impl Machine {
         if ast.has_functions() {
             self.functions = self.functions.merge(&ast.clone_functions_only());
         }
+        self.context
+            .set_functions(self.functions.shared_lib().clone());
         self.global.lib.clear();
         self.global.lib.push(self.functions.shared_lib().clone());
         self.global.source = Some(source.into());

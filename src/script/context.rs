@@ -5,14 +5,14 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{self, RecvTimeoutError, SyncSender},
     },
     time::{Duration, Instant},
 };
 
-use rhai::{Dynamic, EvalAltResult, NativeCallContext};
+use rhai::{Dynamic, Engine, EvalAltResult, Module, NativeCallContext, Shared};
 
 use crate::{
     Event,
@@ -59,6 +59,10 @@ pub(crate) struct Context {
     folder: PathBuf,
     started: Instant,
     reference: OnceLock<Arc<Reference>>,
+    // What a closure needs that library code calls after the call that it was given to. Weak:
+    // the engine holds this context.
+    engine: OnceLock<Weak<Engine>>,
+    functions: Mutex<Option<Shared<Module>>>,
 }
 
 /// What `log` has been told.
@@ -92,6 +96,8 @@ impl Context {
             folder,
             started: Instant::now(),
             reference: OnceLock::new(),
+            engine: OnceLock::new(),
+            functions: Mutex::default(),
         }
     }
 
@@ -264,6 +270,27 @@ impl Context {
         let globals = std::mem::take(&mut *lock(&self.globals));
         drop(globals);
         *lock(&self.logged) = Logged::default();
+    }
+
+    /// The engine of the session, while it lives.
+    pub fn engine(&self) -> Option<Arc<Engine>> {
+        self.engine.get()?.upgrade()
+    }
+
+    /// Fills in the engine, once, when it is built.
+    pub fn set_engine(&self, engine: &Arc<Engine>) {
+        // A second call would be a second engine for one context, which does not happen.
+        let _ = self.engine.set(Arc::downgrade(engine));
+    }
+
+    /// The functions of all cells so far, the newest of a name.
+    pub fn functions(&self) -> Option<Shared<Module>> {
+        lock(&self.functions).clone()
+    }
+
+    /// Another cell has brought functions.
+    pub fn set_functions(&self, functions: Shared<Module>) {
+        *lock(&self.functions) = Some(functions);
     }
 
     /// The documentation of everything that is bound.

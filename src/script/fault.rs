@@ -1,9 +1,14 @@
 //! What a binding says when it fails: kind, message, hints, and which part of the call is meant.
 //! It travels through Rhai as the value of a runtime error and becomes a `Diagnostic` at the end.
 
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
 use rhai::{Dynamic, EvalAltResult, Position};
 
-use crate::{Diagnostic, Kind};
+use crate::{Diagnostic, Kind, context::lock};
 
 /// The part of a call that is at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +34,34 @@ pub(crate) struct Fault {
     pub hints: Vec<String>,
     /// What the caret points at.
     pub spot: Spot,
+    /// The error of a closure that the binding called: it becomes the error of the call unchanged.
+    pub cause: Option<Cause>,
 }
+
+/// An error of a script on its way through library code, which knows nothing of scripts. It is
+/// taken out once, at the end of the way.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause(Arc<Mutex<Option<Box<EvalAltResult>>>>, String);
+
+impl Cause {
+    /// Keeps an error.
+    pub fn new(error: Box<EvalAltResult>) -> Self {
+        let message = error.unwrap_inner().to_string();
+        Self(Arc::new(Mutex::new(Some(error))), message)
+    }
+
+    fn take(&self) -> Option<Box<EvalAltResult>> {
+        lock(&self.0).take()
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.1)
+    }
+}
+
+impl std::error::Error for Cause {}
 
 impl Fault {
     /// A fault of the call as a whole.
@@ -39,6 +71,7 @@ impl Fault {
             message: message.into(),
             hints: Vec::new(),
             spot: Spot::Call,
+            cause: None,
         }
     }
 
@@ -88,6 +121,9 @@ impl From<Fault> for Box<EvalAltResult> {
     fn from(fault: Fault) -> Self {
         if fault.kind == Kind::Interrupted {
             return interrupted();
+        }
+        if let Some(error) = fault.cause.as_ref().and_then(Cause::take) {
+            return error;
         }
         EvalAltResult::ErrorRuntime(Dynamic::from(fault), Position::NONE).into()
     }

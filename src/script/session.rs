@@ -358,7 +358,12 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let machine = self.machine.take();
-        on_large_stack(move || drop(machine));
+        let context = Arc::clone(&self.context);
+        // A variable may hold a closure, and a closure the context that holds the variables.
+        on_large_stack(move || {
+            drop(machine);
+            context.clear();
+        });
     }
 }
 

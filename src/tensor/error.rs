@@ -1,5 +1,7 @@
 //! What can go wrong with a tensor. Messages name the operation, what was expected and what came.
 
+use std::{fmt, sync::Arc};
+
 use candle_core::DType;
 
 /// The result of a tensor operation.
@@ -86,6 +88,39 @@ pub enum Error {
     /// candle refused.
     #[error("{0}")]
     Candle(String),
+    /// A function that the caller gave failed.
+    #[error("{0}")]
+    Callback(Callback),
+}
+
+/// The error of a function that the caller gave, e.g. of a script's closure: it passes through the
+/// library unchanged, and who gave the function finds it again with [`Callback::get`].
+#[derive(Clone, Debug)]
+pub struct Callback(Arc<dyn std::error::Error + Send + Sync>);
+
+impl Callback {
+    /// Wraps it.
+    pub fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(Arc::new(error))
+    }
+
+    /// The wrapped error, when it is of this type.
+    pub fn get<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Display for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl PartialEq for Callback {
+    /// The same error, not an equal one.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl From<candle_core::Error> for Error {

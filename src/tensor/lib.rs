@@ -27,6 +27,6 @@ pub mod tape;
 mod tensor;
 
 pub use candle_core::{DType, Device};
-pub use error::{Error, Result};
+pub use error::{Callback, Error, Result};
 pub use tape::{grad, grad_or_zero, jvp, no_grad, vjp};
 pub use tensor::{Real, Tensor};

@@ -1,6 +1,7 @@
 //! Everything that scripts can call: a file a namespace. A binding converts, calls and wraps; the
 //! mathematics is elsewhere.
 
+mod closure;
 mod data;
 mod draw;
 mod flow;
@@ -18,6 +19,7 @@ mod tensor;
 
 use rhai::{Dynamic, EvalAltResult};
 
+pub(crate) use closure::Closure;
 pub(crate) use guard::enter;
 pub(crate) use output::escape;
 
@@ -55,10 +57,15 @@ pub(crate) fn raise<T, E: Into<Fault>>(result: Result<T, E>) -> Outcome<T> {
 impl From<rhapsode_tensor::Error> for Fault {
     fn from(error: rhapsode_tensor::Error) -> Self {
         use rhapsode_tensor::Error::*;
+        if let Callback(callback) = &error {
+            return closure::fault(callback);
+        }
         let kind = match &error {
             Shape { .. } | Axis { .. } => Kind::Shape,
             DType { .. } => Kind::Type,
-            Index { .. } | Value { .. } | NoGradient { .. } | Candle(_) => Kind::Value,
+            Index { .. } | Value { .. } | NoGradient { .. } | Candle(_) | Callback(_) => {
+                Kind::Value
+            }
             Memory { .. } => Kind::Limit,
             NonFinite { .. } => Kind::Numeric,
             Interrupted => Kind::Interrupted,
