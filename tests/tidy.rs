@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
 const RESERVED: &[(&str, &[&str])] = &[
     ("rhai", &["src/script"]),
     ("candle-core", &["src/tensor"]),
+    ("candle-nn", &["src/tensor"]),
     ("plotters", &["src/plot"]),
     ("clap", &["src/cli"]),
     ("rustyline", &["src/cli"]),

@@ -26,6 +26,16 @@ pub enum Error {
         /// The shape that came.
         got: Vec<usize>,
     },
+    /// An input that does not fit a layer of a network.
+    #[error("layer {layer}: expected input {expected}, got {got:?}")]
+    Layer {
+        /// Where in the network, and its kind: `layers.2 (linear)`.
+        layer: String,
+        /// The shape that is taken.
+        expected: String,
+        /// The shape that came.
+        got: Vec<usize>,
+    },
     /// An impossible value elsewhere.
     #[error("{what}: {message}")]
     Value {

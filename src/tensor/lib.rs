@@ -10,9 +10,11 @@
 //! - [`random`]: Philox streams, the same for any number of threads
 //! - [`params`]: the parameters of a model in one flat buffer
 //! - [`mod@simd`], [`pool`]: instruction sets chosen at run time, one fork-join pool
+//! - [`guest`]: candle modules as frozen operations
 //! - [`memory`], [`interrupt`]: what keeps a script from killing or blocking the process
 
 mod error;
+pub mod guest;
 pub mod interrupt;
 pub mod memory;
 pub mod ops;

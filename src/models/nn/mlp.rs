@@ -43,7 +43,7 @@ impl MlpOptions {
     }
 
     /// Sizes from input to output.
-    fn sizes(&self) -> Vec<usize> {
+    pub(crate) fn sizes(&self) -> Vec<usize> {
         [self.inputs]
             .into_iter()
             .chain(self.hidden.iter().copied())
@@ -129,30 +129,40 @@ impl Mlp {
 
     /// `[.., inputs] -> [.., outputs]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if x.dims().last() != Some(&self.options.inputs) {
-            let expected = format!("[.., {}]", self.options.inputs);
-            return Err(Error::Shape {
-                what: "mlp input",
-                expected,
-                got: x.dims().to_vec(),
-            });
-        }
-        let layers = self.options.hidden.len() + 1;
-        let mut h = x.clone();
-        for i in 0..layers {
-            let act = if i + 1 == layers {
-                Activation::Identity
-            } else {
-                self.options.activation
-            };
-            let at = self.first + 2 * i;
-            h = linear::linear(
-                &h,
-                self.params.get(at)?,
-                self.params.get(at + 1)?,
-                act.into(),
-            )?;
-        }
-        Ok(h)
+        forward(&self.options, &self.params, self.first, x)
     }
+}
+
+/// `[.., inputs] -> [.., outputs]` with the parameters from slot `first`.
+pub(crate) fn forward(
+    options: &MlpOptions,
+    params: &Params,
+    first: usize,
+    x: &Tensor,
+) -> Result<Tensor> {
+    if x.dims().last() != Some(&options.inputs) {
+        let expected = format!("[.., {}]", options.inputs);
+        return Err(Error::Shape {
+            what: "mlp input",
+            expected,
+            got: x.dims().to_vec(),
+        });
+    }
+    let layers = options.hidden.len() + 1;
+    let mut h = x.clone();
+    for i in 0..layers {
+        let act = if i + 1 == layers {
+            Activation::Identity
+        } else {
+            options.activation
+        };
+        let at = first + 2 * i;
+        h = linear::linear(
+            &h,
+            params.get(at)?,
+            params.get(at + 1)?,
+            act.into(),
+        )?;
+    }
+    Ok(h)
 }

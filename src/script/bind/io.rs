@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rhai::{Dynamic, Map, NativeCallContext};
-use rhapsode_models::{checkpoint::Checkpoint, flow::RectifiedFlow};
+use rhapsode_models::{checkpoint::Checkpoint, flow::RectifiedFlow, nn::Net};
 use rhapsode_tensor::Tensor;
 use serde_json::Value;
 
@@ -59,6 +59,9 @@ fn checkpoint_of(value: &Dynamic) -> Option<Checkpoint> {
     if let Some(flow) = value.read_lock::<RectifiedFlow>() {
         return Some(flow.checkpoint());
     }
+    if let Some(net) = value.read_lock::<Net>() {
+        return Some(net.checkpoint());
+    }
     if let Some(tensor) = value.read_lock::<Tensor>() {
         let tensors = vec![(TENSOR.to_string(), tensor.detach())];
         return Some(Checkpoint {
@@ -100,6 +103,7 @@ fn load(call: &NativeCallContext, path: &str) -> Outcome<Dynamic> {
         rhapsode_models::flow::rectified::KIND => {
             Ok(Dynamic::from(raise(RectifiedFlow::restore(&checkpoint))?))
         }
+        rhapsode_models::nn::KIND => Ok(Dynamic::from(raise(Net::restore(&checkpoint))?)),
         TENSOR if checkpoint.tensors.len() == 1 => Ok(checkpoint
             .tensors
             .into_iter()
@@ -123,7 +127,9 @@ fn load(call: &NativeCallContext, path: &str) -> Outcome<Dynamic> {
 
 /// The names of all variables that hold a model: what a front end saves when it was interrupted.
 pub(crate) fn models(context: &Context) -> Vec<String> {
-    let is_model = |value: &Dynamic| value.read_lock::<RectifiedFlow>().is_some();
+    let is_model = |value: &Dynamic| {
+        value.read_lock::<RectifiedFlow>().is_some() || value.read_lock::<Net>().is_some()
+    };
     let globals = context.globals().into_iter();
     globals
         .filter(|(_, value)| is_model(value))

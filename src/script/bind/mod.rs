@@ -79,7 +79,7 @@ impl From<rhapsode_models::Error> for Fault {
         use rhapsode_models::Error::*;
         let kind = match &error {
             Option { .. } => Kind::Option,
-            Shape { .. } => Kind::Shape,
+            Shape { .. } | Layer { .. } => Kind::Shape,
             Value { .. } => Kind::Value,
             Numeric { .. } => Kind::Numeric,
             Io { .. } => Kind::Io,

@@ -50,31 +50,54 @@ pub(crate) fn gemm<T: Real>(
     out: &mut [T],
     add: bool,
 ) {
+    assert!(out.len() >= m * n, "gemm: result too small");
+    // SAFETY: `out` is ours and holds `m` rows of `n`.
+    unsafe { gemm_into(m, k, n, a, b, Ptr(out.as_mut_ptr()), n, add) }
+}
+
+/// Like [`gemm`], with the rows of `out` `step` elements apart: a block of columns of a larger matrix.
+///
+/// # Safety
+/// Each row `out + i * step .. + n` must lie in one allocation, and nobody else may touch it meanwhile.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a product has three sizes and three matrices"
+)]
+pub(crate) unsafe fn gemm_into<T: Real>(
+    m: usize,
+    k: usize,
+    n: usize,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    out: Ptr<T>,
+    step: usize,
+    add: bool,
+) {
     let reach = |x: Matrix<T>, rows: usize, columns: usize| {
         rows == 0 || columns == 0 || (rows - 1) * x.row + (columns - 1) * x.column < x.values.len()
     };
-    assert!(
-        reach(a, m, k) && reach(b, k, n) && out.len() >= m * n,
-        "gemm: operand too small"
-    );
+    assert!(reach(a, m, k) && reach(b, k, n), "gemm: operand too small");
     if m == 0 || n == 0 {
         return;
     }
     if k == 0 {
         if !add {
-            out[..m * n].fill(T::ZERO);
+            for row in 0..m {
+                // SAFETY: promised by the caller.
+                unsafe { out.slice(row * step, n) }.fill(T::ZERO);
+            }
         }
         return;
     }
-    // SAFETY: all reads and writes lie within the slices, as checked above.
+    // SAFETY: reads lie within the slices, as checked above; writes are promised by the caller.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.as_mut_ptr(),
+            out.at(0),
             1,
-            n as isize,
+            step as isize,
             add,
             a.values.as_ptr(),
             a.column as isize,

@@ -8,6 +8,9 @@
 pub mod adam;
 mod binary;
 mod combine;
+pub mod conv;
+mod group_norm;
+pub mod gru;
 mod index;
 pub mod linear;
 mod loss;
@@ -176,6 +179,21 @@ pub const ALL: &[Op] = &[
         domain: ANY,
     },
     Op {
+        name: "group_norm",
+        apply: |x| x[0].group_norm(2, &x[1], &x[2], 1e-5),
+        shapes: &[&[&[2, 4, 3], &[4], &[4]], &[&[1, 6, 5, 3], &[6], &[6]]],
+        domain: ANY,
+    },
+    Op {
+        name: "gru",
+        apply: |x| gru::scan(&x[0], &x[1], &x[2], &x[3]),
+        shapes: &[
+            &[&[2, 4, 6], &[2, 2], &[6, 2], &[6]],
+            &[&[1, 1, 9], &[1, 3], &[9, 3], &[9]],
+        ],
+        domain: ANY,
+    },
+    Op {
         name: "matmul",
         apply: |x| x[0].matmul(&x[1]),
         shapes: &[
@@ -289,6 +307,14 @@ pub const ALL: &[Op] = &[
     linear_op("linear + softplus", |x| {
         linear::linear(&x[0], &x[1], &x[2], Activation::Softplus)
     }),
+    conv::CONV1D,
+    conv::CONV1D_DEPTHWISE,
+    conv::CONV2D,
+    conv::CONV2D_UNEVEN,
+    conv::CONV2D_GROUPED,
+    conv::CONV_TRANSPOSE1D,
+    conv::CONV_TRANSPOSE2D,
+    conv::CONV_TRANSPOSE2D_GROUPED,
 ];
 
 const fn linear_op(name: &'static str, apply: fn(&[Tensor]) -> Result<Tensor>) -> Op {

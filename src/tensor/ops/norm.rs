@@ -23,7 +23,7 @@ impl Tensor {
     }
 
     /// Rows brought to variance 1 (and mean 0 when `centred`).
-    fn normalise(&self, op: &'static str, eps: f64, centred: bool) -> Result<Tensor> {
+    pub(super) fn normalise(&self, op: &'static str, eps: f64, centred: bool) -> Result<Tensor> {
         let n = self.dim(-1)?;
         if n == 0 {
             return Ok(self.clone());

@@ -1,0 +1,206 @@
+//! Supervised training of any network by the one training loop: minibatches of `(x, y)`, a loss, an optimizer.
+
+use std::{fmt, sync::Arc};
+
+use rhapsode_tensor::{Tensor, params::Params, random::Stream};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{LossKind, Net, mlp::positive};
+use crate::{
+    Error, Result,
+    data::Batches,
+    observe::Observer,
+    optim::{AdamOptions, Rule, Schedule},
+    train::{Objective, Plan, Run},
+};
+
+/// A loss of predictions and targets of one's own.
+pub type LossFunction = Arc<dyn Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync>;
+
+/// Options of a supervised training.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetFitOptions {
+    /// Number of steps (at least 1; default 1000).
+    pub steps: u64,
+    /// Samples a step (at least 1; default 128).
+    pub batch: usize,
+    /// The loss (default "mse"); a closure `|prediction, target|` that gives one number is taken too.
+    pub loss: LossKind,
+    /// A loss of one's own, instead.
+    #[serde(skip)]
+    pub function: Option<LossFunction>,
+    /// The optimizer, e.g. `optim::adam(#{ lr: 1e-3 })` (default: that one).
+    #[serde(skip)]
+    pub optimizer: Option<Arc<dyn Rule>>,
+    /// Shape of the learning rate over the steps (default "cosine").
+    pub schedule: Schedule,
+    /// Steps over which the learning rate rises from 0 (default 0).
+    pub warmup: u64,
+    /// Largest norm of the gradient; larger ones are scaled down to it (> 0; default: any).
+    pub clip: Option<f64>,
+    /// Seed of data order and dropout (default: the session's next).
+    pub seed: Option<u64>,
+}
+
+impl Default for NetFitOptions {
+    fn default() -> Self {
+        Self {
+            steps: 1000,
+            batch: 128,
+            loss: LossKind::default(),
+            function: None,
+            optimizer: None,
+            schedule: Schedule::default(),
+            warmup: 0,
+            clip: None,
+            seed: None,
+        }
+    }
+}
+
+impl fmt::Debug for NetFitOptions {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("NetFitOptions")
+            .field("steps", &self.steps)
+            .field("batch", &self.batch)
+            .field("loss", &self.loss)
+            .finish_non_exhaustive()
+    }
+}
+
+impl NetFitOptions {
+    /// Refuses impossible values.
+    pub fn validate(&self) -> Result<()> {
+        positive("steps", self.steps as usize)?;
+        positive("batch", self.batch)?;
+        match self.clip.filter(|c| !(*c > 0.0 && c.is_finite())) {
+            Some(clip) => Err(Error::option(
+                "clip",
+                format!("must be a finite number > 0, got {clip}"),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The loss of a minibatch.
+struct Supervised {
+    net: Net,
+    params: Arc<Params>,
+    x: Tensor,
+    y: Tensor,
+    batches: Batches,
+    masks: Stream,
+    kind: LossKind,
+    function: Option<LossFunction>,
+}
+
+impl Objective for Supervised {
+    fn label(&self) -> &str {
+        "fit network"
+    }
+
+    fn params(&self) -> &Arc<Params> {
+        &self.params
+    }
+
+    fn average(&self) -> Option<&Arc<Params>> {
+        None
+    }
+
+    fn loss(&mut self, step: u64) -> Result<Tensor> {
+        let rows = self.batches.indices(step - 1)?;
+        let count = rows.len();
+        let rows = Tensor::from_vec(rows, &[count])?;
+        let (x, y) = (
+            self.x.index_select(0, &rows)?,
+            self.y.index_select(0, &rows)?,
+        );
+        let prediction = self.net.pass(&x, &[], Some(self.masks.at(step)))?;
+        let loss = match &self.function {
+            Some(function) => function(&prediction, &y)?,
+            None => self.kind.of(&prediction, &y)?,
+        };
+        match (loss.len(), loss.is_tracked()) {
+            (1, true) => Ok(loss),
+            (1, false) => Err(Error::option(
+                "loss",
+                "does not depend on the prediction: there is nothing to learn from",
+            )),
+            _ => {
+                let message = format!(
+                    "must give one number, got shape {:?} (take .mean())",
+                    loss.dims()
+                );
+                Err(Error::option("loss", message))
+            }
+        }
+    }
+}
+
+impl Net {
+    /// Learns to give `y` at `x`: rows of both belong together. The run that comes back has taken all steps, or those
+    /// before an interrupt; the network is in evaluation mode afterwards.
+    pub fn fit(
+        &self,
+        x: &Tensor,
+        y: &Tensor,
+        options: &NetFitOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Run> {
+        options.validate()?;
+        let params = self.params()?;
+        if params.is_empty() {
+            return Err(Error::Value {
+                what: "fit",
+                message: "the network has no parameters".into(),
+            });
+        }
+        let rows = match (x.dims(), y.dims()) {
+            ([n, ..], [m, ..]) if n == m && *n > 0 => *n,
+            _ => {
+                return Err(Error::Shape {
+                    what: "fit: targets",
+                    expected: format!("as many rows as the inputs {:?}, at least one", x.dims()),
+                    got: y.dims().to_vec(),
+                });
+            }
+        };
+        for (what, data) in [("inputs", x), ("targets", y)] {
+            if !data.is_finite()? {
+                return Err(Error::Value {
+                    what,
+                    message: "hold NaN or infinity".into(),
+                });
+            }
+        }
+        let seed = options.seed.unwrap_or(0);
+        let objective = Supervised {
+            net: self.clone(),
+            params,
+            x: x.detach().contiguous()?,
+            y: y.detach().contiguous()?,
+            batches: Batches::new(rows, options.batch, Stream::new(seed, "order"))?,
+            masks: Stream::new(seed, "dropout"),
+            kind: options.loss,
+            function: options.function.clone(),
+        };
+        let plan = Plan {
+            rule: options
+                .optimizer
+                .clone()
+                .unwrap_or_else(|| Arc::new(AdamOptions::default())),
+            steps: options.steps,
+            schedule: options.schedule,
+            warmup: options.warmup,
+            clip: options.clip,
+            ..Plan::default()
+        };
+        let mut run = Run::new(Box::new(objective), plan)?;
+        let done = run.more(options.steps, observer);
+        self.set_training(false);
+        done.map(|()| run)
+    }
+}

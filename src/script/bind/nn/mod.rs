@@ -1,0 +1,24 @@
+//! `nn`: networks, their layers and losses.
+
+mod guest;
+mod layers;
+mod loss;
+mod net;
+mod summary;
+
+pub(crate) use summary::layers;
+
+use crate::library::Library;
+
+/// Binds it.
+pub(crate) fn bind(library: &mut Library) {
+    library.module(
+        "nn",
+        "Networks and their layers, losses, and modules from elsewhere as frozen functions.",
+    );
+    layers::bind(library);
+    net::bind(library);
+    summary::bind(library);
+    loss::bind(library);
+    guest::bind(library);
+}
