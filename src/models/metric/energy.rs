@@ -13,7 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    pairwise::{sum_between, sum_within},
+    Measure,
+    measure::variance,
+    pairwise::{Euclidean, Kernel, row_sums},
     sample::Sample,
 };
 use crate::{Error, Result};
@@ -37,10 +39,10 @@ pub struct EnergyOptions {
     pub estimator: Estimator,
 }
 
-/// The energy distance between samples `x`, `[n, d]`, and `y`, `[m, d]`.
+/// The energy distance between samples `x`, `[n, d]`, and `y`, `[m, d]`, with its standard error.
 ///
-/// Takes time O((n + m)^2 d) and no memory beyond the samples. Errors: sizes of `d` that differ, NaN or infinity,
-/// a sample of one point for the unbiased estimator.
+/// Takes time O((n + m)^2 d) and no memory beyond the samples. The error is that of [`two_sample`]: for laws that
+/// differ. Errors: sizes of `d` that differ, NaN or infinity, a sample of one point for the unbiased estimator.
 ///
 /// ```
 /// # use rhapsode_models::metric::energy_distance;
@@ -48,24 +50,81 @@ pub struct EnergyOptions {
 /// let x = Tensor::from_vec(vec![0f64, 1.0], &[2, 1])?;
 /// let y = Tensor::from_vec(vec![2f64, 4.0], &[2, 1])?;
 /// // 2 * (2 + 4 + 1 + 3) / 4 - 1 - 2
-/// assert_eq!(energy_distance(&x, &y, &Default::default())?, 2.0);
+/// assert_eq!(energy_distance(&x, &y, &Default::default())?.value, 2.0);
 /// # Ok::<(), rhapsode_models::Error>(())
 /// ```
-pub fn energy_distance(x: &Tensor, y: &Tensor, options: &EnergyOptions) -> Result<f64> {
+pub fn energy_distance(x: &Tensor, y: &Tensor, options: &EnergyOptions) -> Result<Measure> {
     let (x, y) = Sample::pair("energy_distance", x, y)?;
-    let pairs = |x: &Sample, name| pairs(x.n, name, options.estimator);
-    let (x_pairs, y_pairs) = (pairs(&x, "x")?, pairs(&y, "y")?);
-    let between = sum_between(&x, &y)? / (x.n as f64 * y.n as f64);
-    Ok(2.0 * between - sum_within(&x)? / x_pairs - sum_within(&y)? / y_pairs)
+    let measure = two_sample(
+        "energy_distance",
+        &Euclidean,
+        4,
+        -1.0,
+        &x,
+        &y,
+        options.estimator,
+    )?;
+    Ok(measure.how(options.estimator.name()))
 }
 
-/// How many ordered pairs a mean within `n` points is over.
-fn pairs(n: usize, name: &str, estimator: Estimator) -> Result<f64> {
+impl Estimator {
+    /// Its name as an option.
+    pub fn name(self) -> &'static str {
+        match self {
+            Estimator::Unbiased => "unbiased",
+            Estimator::Biased => "biased",
+        }
+    }
+}
+
+/// `sign * (E k(X, X') + E k(Y, Y') - 2 E k(X, Y))` and its standard error.
+///
+/// The error is that of the first term of Hoeffding's decomposition: with
+/// `h(x_i) = mean_j k(x_i, x_j) - mean_j k(x_i, y_j)` and `h(y_j)` likewise, its square is
+/// `4 var h(x) / n + 4 var h(y) / m`. Between equal laws that term vanishes and the error is then an upper bound.
+pub(super) fn two_sample<K: Kernel>(
+    metric: &'static str,
+    kernel: &K,
+    cost: usize,
+    sign: f64,
+    x: &Sample,
+    y: &Sample,
+    estimator: Estimator,
+) -> Result<Measure> {
+    let within = |x: &Sample, name| partners(metric, x.n, name, estimator);
+    let (x_partners, y_partners) = (within(x, "x")?, within(y, "y")?);
+    let own = match estimator {
+        Estimator::Unbiased => kernel.of(0.0),
+        Estimator::Biased => 0.0,
+    };
+    // Mean over partners for every point: of its own sample, minus of the other.
+    let mut cross = 0.0;
+    let mut half = |x: &Sample, y: &Sample, partners: f64| -> Result<(f64, Vec<f64>)> {
+        let same = row_sums(kernel, cost, x, x)?;
+        let other = row_sums(kernel, cost, x, y)?;
+        cross += other.iter().sum::<f64>() / (x.n as f64 * y.n as f64);
+        let mean = same.iter().map(|s| s - own).sum::<f64>() / (x.n as f64 * partners);
+        let h = same.iter().zip(&other);
+        let h = h.map(|(s, o)| (s - own) / partners - o / y.n as f64);
+        Ok((mean, h.collect()))
+    };
+    let (xx, hx) = half(x, y, x_partners)?;
+    let (yy, hy) = half(y, x, y_partners)?;
+    let measure = Measure::new(sign * (xx + yy - cross), x.n).and(y.n);
+    if x.n < 2 || y.n < 2 {
+        return Ok(measure);
+    }
+    let square: f64 = 4.0 * (variance(&hx) / x.n as f64 + variance(&hy) / y.n as f64);
+    Ok(measure.with_error(square.sqrt()))
+}
+
+/// Over how many partners a point's mean within its own sample goes.
+fn partners(metric: &'static str, n: usize, name: &str, estimator: Estimator) -> Result<f64> {
     match estimator {
-        Estimator::Biased => Ok(n as f64 * n as f64),
-        Estimator::Unbiased if n >= 2 => Ok(n as f64 * (n as f64 - 1.0)),
+        Estimator::Biased => Ok(n as f64),
+        Estimator::Unbiased if n >= 2 => Ok(n as f64 - 1.0),
         Estimator::Unbiased => Err(Error::Value {
-            what: "energy_distance",
+            what: metric,
             message: format!("expected at least 2 points in {name} without bias, got {n}"),
         }),
     }
@@ -91,7 +150,7 @@ mod tests {
         let x = Tensor::from_vec(vec![0f64, 0.0, 3.0, 4.0], &[2, 2]).unwrap();
         let y = Tensor::from_vec(vec![0f64, 0.0], &[1, 2]).unwrap();
         // 2 * 5/2 - 10/4 - 0
-        assert_eq!(energy_distance(&x, &y, &biased()).unwrap(), 2.5);
+        assert_eq!(energy_distance(&x, &y, &biased()).unwrap().value, 2.5);
         let message = energy_distance(&x, &y, &EnergyOptions::default())
             .err()
             .unwrap()
@@ -111,7 +170,9 @@ mod tests {
         let want = 2.0 * (apart - equal);
         let x = gaussian("x", n, 1);
         let y = gaussian("y", n, 1).affine(1.0, m).unwrap();
-        let got = energy_distance(&x, &y, &EnergyOptions::default()).unwrap();
+        let got = energy_distance(&x, &y, &EnergyOptions::default())
+            .unwrap()
+            .value;
         assert!((got - want).abs() < 0.06, "{got} {want}");
     }
 
@@ -122,7 +183,9 @@ mod tests {
             .map(|i| {
                 let [x, y] =
                     ["x", "y"].map(|p| Stream::new(i, p).randn(&[20, 3], DType::F64).unwrap());
-                energy_distance(&x, &y, &EnergyOptions::default()).unwrap()
+                energy_distance(&x, &y, &EnergyOptions::default())
+                    .unwrap()
+                    .value
             })
             .collect();
         let mean = values.iter().sum::<f64>() / draws as f64;
@@ -133,14 +196,34 @@ mod tests {
         );
         // The V-statistic is too large by (E|X - X'| + E|Y - Y'|) / n.
         let (x, y) = (gaussian("x", 20, 3), gaussian("y", 20, 3));
-        let gap = energy_distance(&x, &y, &biased()).unwrap()
-            - energy_distance(&x, &y, &EnergyOptions::default()).unwrap();
+        let gap = energy_distance(&x, &y, &biased()).unwrap().value
+            - energy_distance(&x, &y, &EnergyOptions::default())
+                .unwrap()
+                .value;
         assert!((0.15..0.35).contains(&gap), "{gap}");
+    }
+
+    #[test]
+    fn the_standard_error_is_the_spread_over_draws() {
+        let draws: Vec<Measure> = (0..200)
+            .map(|i| {
+                let [x, y] =
+                    ["x", "y"].map(|p| Stream::new(i, p).randn(&[60, 2], DType::F64).unwrap());
+                energy_distance(&x, &y.affine(1.0, 1.0).unwrap(), &EnergyOptions::default())
+                    .unwrap()
+            })
+            .collect();
+        let values: Vec<f64> = draws.iter().map(|m| m.value).collect();
+        let errors: Vec<f64> = draws.iter().filter_map(|m| m.std_error).collect();
+        let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+        // The spread of 200 draws is known to 5 %.
+        let ratio = mean / variance(&values).sqrt();
+        assert!((0.8..1.25).contains(&ratio), "{ratio}");
     }
 
     #[test]
     fn biased_is_zero_on_equal_samples() {
         let x = gaussian("x", 301, 2);
-        assert!(energy_distance(&x, &x, &biased()).unwrap().abs() < 1e-12);
+        assert!(energy_distance(&x, &x, &biased()).unwrap().value.abs() < 1e-12);
     }
 }

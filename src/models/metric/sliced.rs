@@ -13,7 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    check_order,
+    Measure, check_order,
+    measure::mean_and_error,
     sample::{Sample, parallel},
     wasserstein::{root, sort, sorted_cost},
 };
@@ -51,7 +52,8 @@ impl SlicedOptions {
 
 /// The sliced `p`-Wasserstein distance between samples `x`, `[n, d]`, and `y`, `[m, d]`, in the unit of the data.
 ///
-/// `stream` draws the directions: one stream, one set of directions for all distances that are to be compared.
+/// The standard error is that of the mean over directions, for the samples at hand (none for d = 1, where all directions
+/// agree). `stream` draws the directions: one stream, one set of directions for all distances that are to be compared.
 /// Time O(directions (n + m) (d + log n)). For d = 1 it is the Wasserstein distance. Errors: sizes of `d` that
 /// differ, NaN or infinity.
 pub fn sliced_wasserstein(
@@ -59,7 +61,7 @@ pub fn sliced_wasserstein(
     y: &Tensor,
     options: &SlicedOptions,
     stream: Stream,
-) -> Result<f64> {
+) -> Result<Measure> {
     options.validate()?;
     let (x, y) = Sample::pair("sliced_wasserstein", x, y)?;
     let directions = directions(options.directions, x.d, stream)?;
@@ -82,8 +84,23 @@ pub fn sliced_wasserstein(
             *cost = sorted_cost(&a, &b, options.p);
         }
     })?;
-    let mean = costs.iter().sum::<f64>() / options.directions as f64;
-    Ok(root(mean, options.p))
+    let (mean, error) = mean_and_error(&costs);
+    let measure = Measure::new(root(mean, options.p), x.n).and(y.n);
+    // The error of a root is that of its square over twice the root.
+    let error = match options.p {
+        1 => error,
+        _ => error
+            .filter(|_| mean > 0.0)
+            .map(|e| e / (2.0 * mean.sqrt())),
+    };
+    let measure = match error.filter(|_| x.d > 1) {
+        Some(error) => measure.with_error(error),
+        None => measure,
+    };
+    let words = format!("p = {}", options.p);
+    Ok(measure
+        .how(words)
+        .how(format!("{} directions", options.directions)))
 }
 
 /// `count` unit vectors in `d` dimensions, one after the other.
@@ -129,7 +146,9 @@ mod tests {
     }
 
     fn sw(x: &Tensor, y: &Tensor, p: u32, directions: usize) -> f64 {
-        sliced_wasserstein(x, y, &SlicedOptions { directions, p }, stream()).unwrap()
+        sliced_wasserstein(x, y, &SlicedOptions { directions, p }, stream())
+            .unwrap()
+            .value
     }
 
     fn gaussian(purpose: &str, n: usize, d: usize) -> Tensor {
@@ -173,7 +192,7 @@ mod tests {
         let (x, y) = (gaussian("x", 70, 1), gaussian("y", 41, 1));
         for p in [1, 2] {
             let options = WassersteinOptions { p, samples: None };
-            let exact = wasserstein(&x, &y, &options, stream()).unwrap();
+            let exact = wasserstein(&x, &y, &options, stream()).unwrap().value;
             assert!((sw(&x, &y, p, 5) - exact).abs() < 1e-12);
         }
     }
@@ -211,7 +230,7 @@ mod tests {
         #[test]
         fn never_above_the_exact_distance(n in 1usize..30, d in 1usize..5, seed in 0u64..1000, p in 1u32..3) {
             let [x, y] = ["x", "y"].map(|s| Stream::new(seed, s).randn(&[n, d], DType::F64).unwrap());
-            let exact = wasserstein(&x, &y, &WassersteinOptions { p, samples: None }, stream()).unwrap();
+            let exact = wasserstein(&x, &y, &WassersteinOptions { p, samples: None }, stream()).unwrap().value;
             prop_assert!(sw(&x, &y, p, 20) <= exact + 1e-12);
         }
     }

@@ -14,7 +14,9 @@ use rhapsode_tensor::{Tensor, memory, random::Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{assignment::assignment, check_order, pairwise::squared_distances, sample::Sample};
+use super::{
+    Measure, assignment::assignment, check_order, pairwise::squared_distances, sample::Sample,
+};
 use crate::{Error, Result};
 
 /// Options of the Wasserstein distance.
@@ -60,9 +62,10 @@ pub fn wasserstein(
     y: &Tensor,
     options: &WassersteinOptions,
     stream: Stream,
-) -> Result<f64> {
+) -> Result<Measure> {
     options.validate()?;
     let (mut x, mut y) = Sample::pair("wasserstein", x, y)?;
+    let all = (x.n, y.n);
     if let Some(samples) = options.samples {
         let n = samples.min(x.n).min(y.n);
         let seed = stream.seed();
@@ -76,7 +79,13 @@ pub fn wasserstein(
     } else {
         assigned_cost(&x, &y, options.p)?
     };
-    Ok(root(total, options.p))
+    let measure = Measure::new(root(total, options.p), x.n).and(y.n);
+    let measure = measure.how(format!("p = {}", options.p)).how("exact");
+    Ok(if (x.n, y.n) == all {
+        measure
+    } else {
+        measure.how(format!("thinned from {} and {}", all.0, all.1))
+    })
 }
 
 /// `n` of the points, drawn without replacement.
@@ -169,7 +178,9 @@ mod tests {
     }
 
     fn w(x: &Tensor, y: &Tensor, p: u32) -> f64 {
-        wasserstein(x, y, &options(p, None), Stream::new(0, "w")).unwrap()
+        wasserstein(x, y, &options(p, None), Stream::new(0, "w"))
+            .unwrap()
+            .value
     }
 
     fn gaussian(purpose: &str, n: usize, d: usize) -> Tensor {
@@ -225,7 +236,9 @@ mod tests {
     fn thinning_takes_equally_many_points_and_follows_the_stream() {
         let (x, y) = (gaussian("x", 200, 2), gaussian("y", 150, 2));
         let thin = |samples, seed| {
-            wasserstein(&x, &y, &options(2, samples), Stream::new(seed, "w")).unwrap()
+            wasserstein(&x, &y, &options(2, samples), Stream::new(seed, "w"))
+                .unwrap()
+                .value
         };
         assert_eq!(thin(Some(50), 1), thin(Some(50), 1));
         assert_ne!(thin(Some(50), 1), thin(Some(50), 2));
