@@ -43,6 +43,16 @@ impl Axis {
         }
     }
 
+    /// An axis with a grid whose ticks are round numbers.
+    pub(crate) fn numbers(scale: Scale, label: &str) -> Self {
+        Self {
+            scale,
+            label: label.to_string(),
+            ticks: Ticks::Auto,
+            grid: true,
+        }
+    }
+
     /// Whether the axis is drawn.
     pub(crate) fn visible(&self) -> bool {
         self.ticks != Ticks::None
@@ -108,6 +118,12 @@ fn linear(lo: f64, hi: f64, count: usize, least: f64) -> TickSet {
         major: places.into_iter().zip(labels).collect(),
         minor: Vec::new(),
     }
+}
+
+/// About `count` round values between `lo` and `hi`.
+pub(crate) fn round_values(lo: f64, hi: f64, count: usize) -> Vec<f64> {
+    let ticks = linear(lo, hi, count.max(1), 0.0).major;
+    ticks.into_iter().map(|(value, _)| value).collect()
 }
 
 /// The names of values that are `step` apart, all with the same number of decimals; from 1e5 on, and where more than
@@ -278,7 +294,12 @@ mod tests {
 
     fn axis(kind: Kind, lo: f64, hi: f64) -> Axis {
         Axis {
-            scale: Scale { kind, lo, hi },
+            scale: Scale {
+                kind,
+                lo,
+                hi,
+                fixed: false,
+            },
             label: String::new(),
             ticks: Ticks::Auto,
             grid: true,

@@ -116,6 +116,8 @@ pub(crate) struct Palette {
     /// Cells without a value.
     pub missing: Color,
     series: [Color; 8],
+    /// Where the cycle begins: figures that share axes go on with it.
+    first: usize,
 }
 
 impl Palette {
@@ -133,6 +135,7 @@ impl Palette {
                     0x0072b2, 0xd55e00, 0x009e73, 0xe69f00, 0xcc79a7, 0x56b4e9, 0x8c7a00, 0x555b63,
                 ]
                 .map(Color::hex),
+                first: 0,
             },
             Theme::Dark => Self {
                 background: Color::hex(0x16181d),
@@ -145,14 +148,23 @@ impl Palette {
                     0x4fa8e8, 0xf58549, 0x2fc79b, 0xf3bb45, 0xe29cc6, 0x9bd6fa, 0xf0e442, 0xc3c8cf,
                 ]
                 .map(Color::hex),
+                first: 0,
             },
+        }
+    }
+
+    /// The same colours with a cycle that begins `used` colours later.
+    pub(crate) fn after(&self, used: usize) -> Self {
+        Self {
+            first: self.first + used,
+            ..self.clone()
         }
     }
 
     /// The colour of the series number `index`; the cycle repeats.
     pub(crate) fn series(&self, index: usize) -> Color {
         self.series
-            .get(index % self.series.len())
+            .get((self.first + index) % self.series.len())
             .copied()
             .unwrap_or(self.foreground)
     }

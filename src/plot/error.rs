@@ -44,8 +44,38 @@ pub enum Error {
         /// What was given as a colour.
         got: String,
     },
+    /// Places of a mesh that do not go one way.
+    #[error("{what}: expected finite values that only rise or only fall")]
+    Order {
+        /// Which places, for example `x`.
+        what: &'static str,
+    },
+    /// More things than a picture can show, or than can be arranged in time.
+    #[error("{what}: at most {most} can be drawn, got {got}")]
+    Many {
+        /// What there are too many of, for example `nodes`.
+        what: &'static str,
+        /// How many came.
+        got: usize,
+        /// How many are taken.
+        most: usize,
+    },
+    /// Figures that do not fit into one pair of axes.
+    #[error("figure {index}: {reason}")]
+    Axes {
+        /// Which figure, counted from 0.
+        index: usize,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A place that is nowhere.
+    #[error("expected a finite place, got {got}")]
+    Place {
+        /// The coordinate that came.
+        got: f64,
+    },
     /// The picture could not be encoded.
-    #[error("png: {reason}")]
+    #[error("picture: {reason}")]
     Encode {
         /// What the encoder said.
         reason: String,
@@ -73,7 +103,13 @@ impl Error {
                 what: what @ ("labels" | "x_ticks" | "y_ticks"),
                 ..
             } => Some(what),
-            Error::Length { .. } | Error::Shape { .. } | Error::Encode { .. } => None,
+            Error::Length { .. }
+            | Error::Shape { .. }
+            | Error::Order { .. }
+            | Error::Many { .. }
+            | Error::Axes { .. }
+            | Error::Place { .. }
+            | Error::Encode { .. } => None,
         }
     }
 }

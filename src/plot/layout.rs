@@ -114,7 +114,12 @@ fn data_marks(panel: &Panel, area: Rect) -> Vec<Mark> {
 fn cloud_size(mark: &Mark) -> usize {
     match mark {
         Mark::Points { points, .. } => points.len(),
-        Mark::Polyline { .. } | Mark::Rects { .. } | Mark::Image { .. } | Mark::Text(_) => 0,
+        Mark::Polyline { .. }
+        | Mark::Polygon { .. }
+        | Mark::Arrows { .. }
+        | Mark::Rects { .. }
+        | Mark::Image { .. }
+        | Mark::Text(_) => 0,
     }
 }
 
@@ -357,9 +362,12 @@ fn color_bar(bar: &ColorBar, frame: &Frame, palette: &Palette, out: &mut Vec<Mar
         right: left + BAR_WIDTH,
         ..frame.plot
     };
-    let steps = 128;
+    let steps = 256;
     let cells = (0..steps)
-        .map(|i| bar.map.at(1.0 - f64::from(i) / f64::from(steps - 1)).rgb)
+        .map(|i| {
+            let t = 1.0 - (f64::from(i) + 0.5) / f64::from(steps);
+            bar.color(bar.lo * (1.0 - t) + bar.hi * t).rgb
+        })
         .collect();
     out.push(Mark::Image {
         area,

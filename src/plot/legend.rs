@@ -70,6 +70,9 @@ fn ink(marks: &[Mark]) -> Vec<[f64; 2]> {
                 rects.iter().for_each(|rect| fill(rect, STEP, &mut places))
             }
             Mark::Image { area, .. } => fill(area, STEP, &mut places),
+            // An area's outline: a key may lie on a band, but not on its edge.
+            Mark::Polygon { points, .. } => places.extend_from_slice(points),
+            Mark::Arrows { arrows, .. } => places.extend(arrows.iter().flatten()),
             Mark::Text(text) => places.push(text.at),
         }
     }

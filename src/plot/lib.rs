@@ -14,11 +14,13 @@
 //! From a figure to a picture: [`figure`] holds the kinds; each lowers itself to panels of [`mark`]s in the
 //! coordinates of the data; `layout` decides once where axes, labels and legend stand, in pixels; `render` draws.
 
+mod arrange;
 mod axis;
 mod color;
 mod error;
 pub mod figure;
 mod font;
+mod isoline;
 mod layout;
 mod legend;
 pub mod mark;

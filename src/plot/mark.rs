@@ -86,6 +86,24 @@ pub enum Mark {
         /// Their radius in pixels.
         radius: f64,
     },
+    /// A filled area. Its outline may be concave, but does not cross itself.
+    Polygon {
+        /// The corners, in either sense; the last one is joined to the first.
+        points: Vec<[f64; 2]>,
+        /// Its colour.
+        color: Color,
+    },
+    /// Straight arrows, whose heads have a size in pixels.
+    Arrows {
+        /// Where each begins and ends.
+        arrows: Vec<[[f64; 2]; 2]>,
+        /// One colour for all, or one an arrow.
+        colors: Vec<Color>,
+        /// The width of the shafts in pixels.
+        width: f64,
+        /// How many pixels before its end each arrow stops: the room that a node takes.
+        inset: f64,
+    },
     /// Filled rectangles of one colour.
     Rects {
         /// The rectangles.
@@ -170,6 +188,20 @@ impl Projection {
                 colors,
                 radius,
             } => out.push(self.points(points, colors, *radius, most)),
+            Mark::Polygon { points, color } => {
+                if points.iter().flatten().all(|v| v.is_finite()) {
+                    let pixels: Vec<[f64; 2]> = points.iter().map(|p| self.at(*p)).collect();
+                    let points = cut_polygon(thin::polyline(&pixels, self.step), &self.area);
+                    let color = *color;
+                    out.extend((points.len() > 2).then_some(Mark::Polygon { points, color }));
+                }
+            }
+            Mark::Arrows {
+                arrows,
+                colors,
+                width,
+                inset,
+            } => out.push(self.arrows(arrows, colors, *width, *inset)),
             Mark::Rects { rects, color } => {
                 let rects = rects.iter().map(|r| self.rect(r));
                 out.push(Mark::Rects {
@@ -197,6 +229,31 @@ impl Projection {
         }
     }
 
+    /// The arrows that begin in the panel, as far as they lie in it.
+    fn arrows(&self, arrows: &[[[f64; 2]; 2]], colors: &[Color], width: f64, inset: f64) -> Mark {
+        let seen = |(arrow, color): (&[[f64; 2]; 2], &Color)| {
+            let finite = arrow.iter().flatten().all(|v| v.is_finite());
+            let [from, to] = arrow.map(|p| self.at(p));
+            let begins = finite && self.area.contains(from);
+            let length = (to[0] - from[0]).hypot(to[1] - from[1]);
+            let kept = (1.0 - inset / length.max(1e-9)).max(0.0);
+            let to = [0, 1].map(|i| from[i] + (to[i] - from[i]) * kept);
+            let (_, end) = begins.then(|| cut_segment(from, to, &self.area))??;
+            Some(([from, end], *color))
+        };
+        let (arrows, colors) = arrows
+            .iter()
+            .zip(colors.iter().cycle())
+            .filter_map(seen)
+            .unzip();
+        Mark::Arrows {
+            arrows,
+            colors,
+            width,
+            inset: 0.0,
+        }
+    }
+
     fn points(&self, points: &[[f64; 2]], colors: &[Color], radius: f64, most: usize) -> Mark {
         let (pixels, source): (Vec<[f64; 2]>, Vec<usize>) = points
             .iter()
@@ -212,7 +269,8 @@ impl Projection {
             [one] if thinned && heaviest > 0.0 => kept
                 .iter()
                 .map(|k| {
-                    let heavy = k.weight.ln() / heaviest;
+                    // In steps: discs of one colour are stored together.
+                    let heavy = (k.weight.ln() / heaviest * 16.0).round() / 16.0;
                     one.with_alpha(one.alpha + (DENSEST - one.alpha).max(0.0) * heavy)
                 })
                 .collect(),
@@ -256,6 +314,59 @@ fn cut(points: &[[f64; 2]], area: &Rect) -> Vec<Vec<[f64; 2]>> {
     }
     parts.extend((part.len() > 1).then_some(part));
     parts
+}
+
+/// The part of a filled area that lies in `area`: cut at one edge after the other (Sutherland and Hodgman 1974).
+fn cut_polygon(points: Vec<[f64; 2]>, area: &Rect) -> Vec<[f64; 2]> {
+    // Each edge: the coordinate that it bounds, where it lies, and the sign of the inside.
+    let edges = [
+        (0, area.left, 1.0),
+        (0, area.right, -1.0),
+        (1, area.top, 1.0),
+        (1, area.bottom, -1.0),
+    ];
+    edges
+        .into_iter()
+        .fold(points, |points, (axis, edge, sign)| {
+            let depth = |p: &[f64; 2]| (p[axis] - edge) * sign;
+            let mut kept = Vec::with_capacity(points.len());
+            let mut last = points.last().copied();
+            for p in points {
+                let Some(from) = last.replace(p) else {
+                    continue;
+                };
+                let (before, now) = (depth(&from), depth(&p));
+                if (before < 0.0) != (now < 0.0) {
+                    let t = before / (before - now);
+                    kept.push([0, 1].map(|i| from[i] + t * (p[i] - from[i])));
+                }
+                if now >= 0.0 {
+                    kept.push(p);
+                }
+            }
+            kept
+        })
+}
+
+/// The parts of an arrow in pixels: where its shaft ends, and the corners of its head. A short arrow has a smaller
+/// head, one without length has none.
+pub(crate) fn arrow_head(from: [f64; 2], to: [f64; 2], width: f64) -> ([f64; 2], [[f64; 2]; 3]) {
+    let (dx, dy) = (to[0] - from[0], to[1] - from[1]);
+    let length = dx.hypot(dy);
+    if length < 1e-6 {
+        return (to, [to; 3]);
+    }
+    let head = (3.0 + 3.0 * width).min(length * 0.6);
+    let (ux, uy) = (dx / length, dy / length);
+    let half = head * 0.42;
+    let base = [to[0] - ux * head, to[1] - uy * head];
+    let corners = [
+        to,
+        [base[0] - uy * half, base[1] + ux * half],
+        [base[0] + uy * half, base[1] - ux * half],
+    ];
+    // The shaft reaches a little into the head, so that no seam shows.
+    ([to[0] - ux * head * 0.9, to[1] - uy * head * 0.9], corners)
 }
 
 /// The part of a segment that lies in `area` (Liang and Barsky 1984).
@@ -320,6 +431,48 @@ mod tests {
         let parts = [vec![[5.0, 5.0], [5.0, 10.0]], vec![[6.0, 10.0], [6.0, 5.0]]];
         assert_eq!(cut(&out_and_in, &AREA), parts);
         assert!(cut(&[[-1.0, -1.0], [-1.0, 20.0]], &AREA).is_empty());
+    }
+
+    #[test]
+    fn areas_are_cut_to_the_area() {
+        let large = vec![[-5.0, 5.0], [5.0, -5.0], [15.0, 5.0], [5.0, 15.0]];
+        let size = |points: &[[f64; 2]]| {
+            let next = points.iter().cycle().skip(1);
+            let sum: f64 = points
+                .iter()
+                .zip(next)
+                .map(|(a, b)| a[0] * b[1] - a[1] * b[0])
+                .sum();
+            sum.abs() / 2.0
+        };
+        // A square on its corner that covers the area exactly.
+        assert_eq!(size(&cut_polygon(large, &AREA)), 100.0);
+        let half = vec![[5.0, -1.0], [20.0, -1.0], [20.0, 20.0], [5.0, 20.0]];
+        assert_eq!(size(&cut_polygon(half, &AREA)), 50.0);
+        assert!(cut_polygon(vec![[-3.0, 1.0], [-2.0, 1.0], [-2.0, 2.0]], &AREA).is_empty());
+    }
+
+    #[test]
+    fn arrows_begin_in_the_panel_and_end_in_it() {
+        let mark = Mark::Arrows {
+            arrows: vec![
+                [[0.5, 0.5], [2.0, 0.5]],
+                [[2.0, 0.5], [0.5, 0.5]],
+                [[0.1, f64::NAN], [0.5, 0.5]],
+            ],
+            colors: vec![Color::hex(0)],
+            width: 1.0,
+            inset: 0.0,
+        };
+        let mut out = Vec::new();
+        projection().project(&mark, 100, &mut out);
+        let Some(Mark::Arrows { arrows, .. }) = out.first() else {
+            panic!("{out:?}")
+        };
+        assert_eq!(arrows, &[[[5.0, 5.0], [10.0, 5.0]]]);
+        let (_, [tip, left, right]) = arrow_head([0.0, 0.0], [10.0, 0.0], 1.0);
+        assert_eq!(tip, [10.0, 0.0]);
+        assert_eq!((left[0], left[1] + right[1]), (right[0], 0.0));
     }
 
     #[test]

@@ -20,6 +20,22 @@ pub(crate) struct Panel {
     pub notes: Vec<String>,
 }
 
+impl Panel {
+    /// Axes with nothing in them.
+    pub(crate) fn new(title: &str, x: Axis, y: Axis) -> Self {
+        Self {
+            title: title.to_string(),
+            x,
+            y,
+            equal: false,
+            marks: Vec::new(),
+            legend: Vec::new(),
+            bar: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
 /// One entry of the legend.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Key {
@@ -43,6 +59,8 @@ pub(crate) struct ColorBar {
     pub lo: f64,
     pub hi: f64,
     pub label: String,
+    /// Where the colour changes, ascending; none where it changes everywhere.
+    pub levels: Vec<f64>,
 }
 
 /// A panel and the part of the figure that it fills, in pixels.
@@ -93,6 +111,18 @@ impl Dropped {
 }
 
 impl ColorBar {
+    /// The colour of a number; of one between two levels, that of the middle between them.
+    pub(crate) fn color(&self, value: f64) -> Color {
+        let scale = Scale::linear(self.lo, self.hi);
+        let above = self.levels.partition_point(|level| *level <= value);
+        let level = |i: Option<usize>| i.and_then(|i| self.levels.get(i)).copied();
+        let shown = match (level(above.checked_sub(1)), level(Some(above))) {
+            (None, None) => value,
+            (lo, hi) => lo.unwrap_or(self.lo) / 2.0 + hi.unwrap_or(self.hi) / 2.0,
+        };
+        self.map.at(scale.unit(shown))
+    }
+
     /// The bar as an axis.
     pub(crate) fn axis(&self) -> Axis {
         Axis {

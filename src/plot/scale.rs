@@ -29,6 +29,8 @@ pub(crate) struct Scale {
     pub kind: Kind,
     pub lo: f64,
     pub hi: f64,
+    /// Whether the user gave the ends: then nothing widens it.
+    pub fixed: bool,
 }
 
 impl Scale {
@@ -38,6 +40,7 @@ impl Scale {
             kind: Kind::Linear,
             lo,
             hi,
+            fixed: false,
         }
     }
 
@@ -51,7 +54,12 @@ impl Scale {
         limits: Option<[f64; 2]>,
     ) -> Self {
         if let Some([lo, hi]) = limits {
-            return Self { kind, lo, hi };
+            return Self {
+                kind,
+                lo,
+                hi,
+                fixed: true,
+            };
         }
         let range = extent(values.filter(|v| kind.takes(*v)));
         match kind {
@@ -75,6 +83,7 @@ impl Scale {
                     kind,
                     lo: 10f64.powf(lo),
                     hi: 10f64.powf(hi),
+                    fixed: false,
                 }
             }
         }
@@ -91,6 +100,44 @@ impl Scale {
             }
         };
         t.clamp(-1e6, 1e6)
+    }
+
+    /// The scale that shows what both show, turned like this one; the ends that a user gave stay. Nothing if one is
+    /// logarithmic and the other is not.
+    pub(crate) fn joined(self, other: Self) -> Option<Self> {
+        if self.kind != other.kind {
+            return None;
+        }
+        if self.fixed || other.fixed {
+            return Some(if self.fixed { self } else { other });
+        }
+        let (lo, hi) = (other.lo.min(other.hi), other.lo.max(other.hi));
+        let (lo, hi) = match self.lo < self.hi {
+            true => (self.lo.min(lo), self.hi.max(hi)),
+            false => (self.lo.max(hi), self.hi.min(lo)),
+        };
+        Some(Self { lo, hi, ..self })
+    }
+
+    /// The scale widened, where it may be, so that `value` is seen with some room.
+    pub(crate) fn with(self, value: f64) -> Self {
+        if self.fixed || !self.kind.takes(value) || self.contains(value) {
+            return self;
+        }
+        let value = value.clamp(-LARGEST, LARGEST);
+        let room = match self.kind {
+            Kind::Linear => {
+                value + 0.04 * (value - if value > self.hi { self.lo } else { self.hi })
+            }
+            Kind::Log if value > self.hi => (value * 1.2).min(8e307),
+            Kind::Log => (value / 1.2).max(1e-307),
+        };
+        let other = Self {
+            lo: room.min(value),
+            hi: room.max(value),
+            ..self
+        };
+        self.joined(other).unwrap_or(self)
     }
 
     /// Whether `value` lies between the ends.

@@ -1,6 +1,7 @@
 //! `grid`: several figures side by side.
 
 use super::options::check_side;
+use super::overlay::share;
 use super::{Figure, Plot};
 use crate::axis::{Axis, counted};
 use crate::color::Palette;
@@ -20,6 +21,10 @@ pub struct GridOptions {
     pub title: String,
     /// Number of figures side by side, 1 to 20. Default: all of up to 3, else 2 for 4 figures, else 3.
     pub columns: Option<usize>,
+    /// Whether all figures show the same range of x. Default: false.
+    pub share_x: bool,
+    /// Whether all figures show the same range of y. Default: false.
+    pub share_y: bool,
     /// Width of the whole in pixels, 64 to 4000. Default: from the figures, at most 1080.
     pub width: Option<u32>,
     /// Height of the whole in pixels, 64 to 4000. Default: from the figures.
@@ -50,12 +55,30 @@ impl Figure {
                 got: columns.to_string(),
             });
         }
+        if options.share_x || options.share_y {
+            check_shared(&figures, [options.share_x, options.share_y])?;
+        }
         Ok(Self::new(Grid {
             figures,
             columns,
             options,
         }))
     }
+}
+
+/// Errors if figures cannot share their axes: one is made of several, or only some are logarithmic.
+fn check_shared(figures: &[Figure], shared: [bool; 2]) -> Result<()> {
+    let mut first = None;
+    for (index, figure) in figures.iter().enumerate() {
+        let reason = "is made of several, and cannot share its axes";
+        let kinds = figure.kinds().ok_or(Error::Axes { index, reason })?;
+        let [x, y] = *first.get_or_insert(kinds);
+        if (shared[0] && x != kinds[0]) || (shared[1] && y != kinds[1]) {
+            let reason = "cannot share a logarithmic axis with a linear one";
+            return Err(Error::Axes { index, reason });
+        }
+    }
+    Ok(())
 }
 
 impl Grid {
@@ -117,6 +140,10 @@ impl Plot for Grid {
         format!("grid, {}", counted(self.figures.len(), "figure"))
     }
 
+    fn colors(&self) -> Option<usize> {
+        None
+    }
+
     fn panels(&self, area: Rect, palette: &Palette) -> Vec<Placed> {
         let title = self.title_height(area.height());
         let mut placed = Vec::new();
@@ -142,6 +169,11 @@ impl Plot for Grid {
             }
             top = bottom;
         }
+        let figures = placed.iter_mut().skip(usize::from(title > 0.0));
+        share(
+            figures.map(|p| &mut p.panel),
+            [self.options.share_x, self.options.share_y],
+        );
         placed
     }
 }

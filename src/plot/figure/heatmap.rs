@@ -1,7 +1,7 @@
 //! `heatmap`: a matrix as coloured cells, the first row at the top.
 
 use super::options::{
-    check_labels, check_length, check_limits, check_side, is_equal, size_for_aspect,
+    check_labels, check_length, check_limits, check_side, color_range, is_equal, size_for_aspect,
 };
 use super::{Figure, Plot};
 use crate::axis::{Axis, Ticks, counted, fixed, number};
@@ -9,7 +9,7 @@ use crate::color::{Color, ColorMap, Palette};
 use crate::error::{Error, Result};
 use crate::mark::{Anchor, Mark, Rect, Text};
 use crate::panel::{ColorBar, Panel, Placed};
-use crate::scale::{Kind, Scale, extent};
+use crate::scale::{Scale, extent};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -104,7 +104,7 @@ impl Figure {
             });
         }
         let missing = values.iter().filter(|v| !v.is_finite()).count();
-        let range = color_range(&values, &options);
+        let range = color_range(&values, options.limits, options.color_map);
         let (cells, cells_across) = average(values, rows, columns);
         Ok(Self::new(Heatmap {
             rows,
@@ -116,19 +116,6 @@ impl Figure {
             options,
         }))
     }
-}
-
-/// The values at the ends of the colours.
-fn color_range(values: &[f64], options: &HeatmapOptions) -> [f64; 2] {
-    if options.limits.is_none()
-        && options.color_map == ColorMap::Diverging
-        && let Some((lo, hi)) = extent(values.iter().copied())
-    {
-        let most = lo.abs().max(hi.abs()).clamp(1e-300, 8e307);
-        return [-most, most];
-    }
-    let range = Scale::fit(Kind::Linear, values.iter().copied(), 0.0, options.limits);
-    [range.lo, range.hi]
 }
 
 /// The means over equal blocks of a matrix that has more rows or columns than a picture, and how many are across.
@@ -179,6 +166,10 @@ impl Plot for Heatmap {
         format!("heatmap, {} x {}", self.rows, self.columns)
     }
 
+    fn colors(&self) -> Option<usize> {
+        Some(0)
+    }
+
     fn panels(&self, area: Rect, palette: &Palette) -> Vec<Placed> {
         let options = &self.options;
         let mut notes = Vec::new();
@@ -214,6 +205,7 @@ impl Plot for Heatmap {
                 lo,
                 hi,
                 label: options.value_label.clone(),
+                levels: Vec::new(),
             }),
             notes,
         };
@@ -337,16 +329,18 @@ mod tests {
 
     #[test]
     fn diverging_colors_are_centred_on_zero() {
+        let range =
+            |options: &HeatmapOptions| color_range(&[-1.0, 3.0], options.limits, options.color_map);
         let options = HeatmapOptions {
             color_map: ColorMap::Diverging,
             ..Default::default()
         };
-        assert_eq!(color_range(&[-1.0, 3.0], &options), [-3.0, 3.0]);
+        assert_eq!(range(&options), [-3.0, 3.0]);
         let given = HeatmapOptions {
             limits: Some([0.0, 1.0]),
             ..options
         };
-        assert_eq!(color_range(&[-1.0, 3.0], &given), [0.0, 1.0]);
+        assert_eq!(range(&given), [0.0, 1.0]);
     }
 
     #[test]

@@ -234,6 +234,10 @@ impl Plot for Hist {
         }
     }
 
+    fn colors(&self) -> Option<usize> {
+        Some(self.heights.len())
+    }
+
     fn panels(&self, area: Rect, palette: &Palette) -> Vec<Placed> {
         let options = &self.options;
         let named = match options.density {
@@ -288,6 +292,7 @@ impl Hist {
             kind: Kind::Log,
             lo: (lowest / 2.0).max(1e-307),
             hi: top * 1.3,
+            fixed: false,
         }
     }
 

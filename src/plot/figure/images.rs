@@ -327,6 +327,10 @@ impl Plot for Images {
         }
     }
 
+    fn colors(&self) -> Option<usize> {
+        Some(0)
+    }
+
     fn panels(&self, area: Rect, palette: &Palette) -> Vec<Placed> {
         let mut notes = Vec::new();
         if self.shown == 0 {

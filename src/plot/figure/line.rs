@@ -157,6 +157,10 @@ impl Plot for Line {
         }
     }
 
+    fn colors(&self) -> Option<usize> {
+        Some(self.series.len())
+    }
+
     fn panels(&self, area: Rect, palette: &Palette) -> Vec<Placed> {
         let options = &self.options;
         let mut marks = Vec::new();

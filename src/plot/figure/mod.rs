@@ -2,19 +2,33 @@
 //!
 //! To add a kind: a file like `line.rs`, a constructor on [`Figure`] there, a line in [`ALL`].
 
+mod bar;
+mod contour;
+mod errorbar;
+mod graph;
 mod grid;
 mod heatmap;
 mod hist;
 mod images;
 mod line;
+mod note;
 mod options;
+mod overlay;
+mod quiver;
 mod scatter;
 
+pub use bar::{BarOptions, Bars};
+pub use contour::ContourOptions;
+pub use errorbar::{ErrorbarOptions, Measured};
+pub use graph::{Edges, GraphOptions, Layout};
 pub use grid::GridOptions;
 pub use heatmap::HeatmapOptions;
 pub use hist::HistOptions;
 pub use images::{ImageOptions, ImagesOptions};
 pub use line::{LineOptions, Series};
+pub use note::{Note, NoteOptions};
+pub use overlay::OverlayOptions;
+pub use quiver::QuiverOptions;
 pub use scatter::{Points, ScatterOptions};
 
 use crate::color::{Palette, Theme};
@@ -37,6 +51,9 @@ trait Plot: Debug + Send + Sync {
 
     /// The title, empty if it has none.
     fn title(&self) -> &str;
+
+    /// How many colours of the palette's cycle it takes; nothing for a figure of several, each with axes of its own.
+    fn colors(&self) -> Option<usize>;
 
     /// What is seen in `area` (pixels).
     fn panels(&self, area: Rect, palette: &Palette) -> Vec<Placed>;
@@ -151,6 +168,42 @@ pub const ALL: &[FigureKind] = &[
         summary: "a matrix as coloured cells",
         options: || schema_for!(HeatmapOptions),
         sample: heatmap::sample,
+    },
+    FigureKind {
+        name: "contour",
+        summary: "lines of equal value of a field, and bands between them",
+        options: || schema_for!(ContourOptions),
+        sample: contour::sample,
+    },
+    FigureKind {
+        name: "quiver",
+        summary: "a field of vectors as arrows",
+        options: || schema_for!(QuiverOptions),
+        sample: quiver::sample,
+    },
+    FigureKind {
+        name: "bar",
+        summary: "values of several names as bars, grouped or stacked",
+        options: || schema_for!(BarOptions),
+        sample: bar::sample,
+    },
+    FigureKind {
+        name: "errorbar",
+        summary: "values with their uncertainty, as bars or bands",
+        options: || schema_for!(ErrorbarOptions),
+        sample: errorbar::sample,
+    },
+    FigureKind {
+        name: "graph",
+        summary: "nodes and edges",
+        options: || schema_for!(GraphOptions),
+        sample: graph::sample,
+    },
+    FigureKind {
+        name: "overlay",
+        summary: "several figures in one pair of axes",
+        options: || schema_for!(OverlayOptions),
+        sample: overlay::sample,
     },
     FigureKind {
         name: "image",

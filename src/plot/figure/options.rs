@@ -1,8 +1,8 @@
 //! What the options of several kinds of figure have in common: their checks, and the sizes that follow from data.
 
-use crate::color::{self, Color, Palette};
+use crate::color::{self, Color, ColorMap, Palette};
 use crate::error::{Error, Result};
-use crate::scale::Scale;
+use crate::scale::{Kind, Scale, extent};
 
 /// Smallest and largest side of a figure in pixels.
 const SIDES: std::ops::RangeInclusive<u32> = 64..=4000;
@@ -91,6 +91,36 @@ pub(crate) fn parse_colors(names: &[String]) -> Result<Vec<Color>> {
 pub(crate) fn series_color(own: &[Color], palette: &Palette, index: usize) -> Color {
     let picked = own.get(index % own.len().max(1));
     picked.copied().unwrap_or_else(|| palette.series(index))
+}
+
+/// The values at the ends of the colours: as the user says, else all of them, as far below as above zero for colours
+/// that diverge.
+pub(crate) fn color_range(values: &[f64], limits: Option<[f64; 2]>, map: ColorMap) -> [f64; 2] {
+    if limits.is_none()
+        && map == ColorMap::Diverging
+        && let Some((lo, hi)) = extent(values.iter().copied())
+    {
+        let most = lo.abs().max(hi.abs()).clamp(1e-300, 8e307);
+        return [-most, most];
+    }
+    let range = Scale::fit(Kind::Linear, values.iter().copied(), 0.0, limits);
+    [range.lo, range.hi]
+}
+
+/// The size of a figure over a plane: from the shape of the data where a unit is as long across as upwards, else 640 by
+/// 420 pixels. `extra` is the width of what stands beside the axes.
+pub(crate) fn plane_size(
+    x: &Scale,
+    y: &Scale,
+    equal: bool,
+    (extra, titled): (f64, bool),
+    (width, height): (Option<u32>, Option<u32>),
+) -> [f64; 2] {
+    if !equal {
+        return [width.unwrap_or(640), height.unwrap_or(420)].map(f64::from);
+    }
+    let margins = [66.0 + extra, if titled { 76.0 } else { 52.0 }];
+    size_for_aspect(y.span() / x.span(), 380.0 * 380.0, margins, width, height)
 }
 
 /// Whether the axes should have one unit: as the user says, else unless one range is much longer than the other.

@@ -2,7 +2,7 @@
 
 use super::options::{
     check_labels, check_length, check_limits, check_number, check_side, is_equal, parse_colors,
-    series_color, size_for_aspect,
+    plane_size, series_color,
 };
 use super::{Figure, Plot};
 use crate::axis::{Axis, Ticks, count};
@@ -168,22 +168,15 @@ impl Figure {
 impl Plot for Scatter {
     fn size(&self) -> [f64; 2] {
         let ScatterOptions { width, height, .. } = self.options;
-        if !self.equal {
-            return [
-                f64::from(width.unwrap_or(640)),
-                f64::from(height.unwrap_or(420)),
-            ];
-        }
-        let margins = [
-            if self.has_values() { 140.0 } else { 66.0 },
-            if self.options.title.is_empty() {
-                52.0
-            } else {
-                76.0
-            },
-        ];
-        let aspect = self.y.span() / self.x.span();
-        size_for_aspect(aspect, 380.0 * 380.0, margins, width, height)
+        let extra = if self.has_values() { 74.0 } else { 0.0 };
+        let titled = !self.options.title.is_empty();
+        plane_size(
+            &self.x,
+            &self.y,
+            self.equal,
+            (extra, titled),
+            (width, height),
+        )
     }
 
     fn title(&self) -> &str {
@@ -197,6 +190,10 @@ impl Plot for Scatter {
             0 | 1 => format!("scatter plot, {points} point{plural}"),
             n => format!("scatter plot, {n} groups, {points} points"),
         }
+    }
+
+    fn colors(&self) -> Option<usize> {
+        Some(self.groups.iter().filter(|g| g.values.is_none()).count())
     }
 
     fn panels(&self, area: Rect, palette: &Palette) -> Vec<Placed> {
@@ -289,6 +286,7 @@ impl Scatter {
             lo: range.lo,
             hi: range.hi,
             label: self.options.value_label.clone(),
+            levels: Vec::new(),
         })
     }
 

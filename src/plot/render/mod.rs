@@ -1,6 +1,7 @@
 //! The renderers: each draws every mark, so that a new mark is a compile error until all of them know it.
 
 pub(crate) mod canvas;
+pub(crate) mod fill;
 pub(crate) mod png;
 pub(crate) mod svg;
 pub(crate) mod text;

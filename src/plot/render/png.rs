@@ -5,11 +5,12 @@
 //! outlines, in both cases through plotters' backend.
 
 use super::encode_png;
+use super::fill::scanlines;
 use crate::color::Color;
 use crate::error::{Error, Result};
 use crate::font;
 use crate::layout::Scene;
-use crate::mark::{Anchor, Mark, Rect, Text};
+use crate::mark::{Anchor, Mark, Rect, Text, arrow_head};
 use ab_glyph::{Font, PxScale, point};
 use plotters::backend::{BitMapBackend, DrawingBackend};
 use plotters::style::RGBAColor;
@@ -109,6 +110,20 @@ impl Canvas<'_> {
                     self.disc(*at, *radius, *color);
                 }
             }
+            Mark::Polygon { points, color } => self.polygon(points, *color),
+            Mark::Arrows {
+                arrows,
+                colors,
+                width,
+                ..
+            } => {
+                for ([from, to], color) in arrows.iter().zip(colors.iter().cycle()) {
+                    let color = color.over(self.background);
+                    let (end, head) = arrow_head(*from, *to, *width);
+                    self.polyline(&[*from, end], color, *width);
+                    self.polygon(&head, color);
+                }
+            }
             Mark::Rects { rects, color } => rects.iter().for_each(|r| self.rect(r, *color)),
             Mark::Image {
                 area,
@@ -178,6 +193,15 @@ impl Canvas<'_> {
                     .back
                     .draw_rect((from, row), (to, row + 1), &rgba(color), true);
             }
+        }
+    }
+
+    fn polygon(&mut self, points: &[[f64; 2]], color: Color) {
+        let fine: Vec<[f64; 2]> = points.iter().map(|p| p.map(|v| v * self.zoom)).collect();
+        for (row, from, to) in scanlines(&fine) {
+            let _ = self
+                .back
+                .draw_rect((from, row), (to, row + 1), &rgba(color), true);
         }
     }
 

@@ -5,7 +5,7 @@ use super::encode_png;
 use crate::color::Color;
 use crate::font;
 use crate::layout::Scene;
-use crate::mark::{Anchor, Mark, Rect, Text};
+use crate::mark::{Anchor, Mark, Rect, Text, arrow_head};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use plotters::backend::{DrawingBackend, SVGBackend};
@@ -68,12 +68,26 @@ fn draw_mark(svg: &mut String, size: (u32, u32), mark: &Mark) {
             points,
             colors,
             radius,
-        } => svg.push_str(&elements(size, |back| {
-            let radius = ((radius * UNIT).round() as u32).max(1);
-            for (point, color) in points.iter().zip(colors.iter().cycle()) {
-                let _ = back.draw_circle(grid(*point), radius, &shape(*color, 0), true);
+        } => discs(svg, points, colors, *radius),
+        Mark::Polygon { points, color } => polygon(svg, points, *color),
+        Mark::Arrows {
+            arrows,
+            colors,
+            width,
+            ..
+        } => {
+            for ([from, to], color) in arrows.iter().zip(colors.iter().cycle()) {
+                let (end, head) = arrow_head(*from, *to, *width);
+                let ((x0, y0), (x1, y1)) = (grid(*from), grid(end));
+                let _ = writeln!(
+                    svg,
+                    "<path stroke=\"{}\" stroke-width=\"{}\" d=\"M{x0},{y0}L{x1},{y1}\"/>",
+                    hex(*color),
+                    (width * UNIT).round()
+                );
+                polygon(svg, &head, *color);
             }
-        })),
+        }
         Mark::Rects { rects, color } => {
             // Smoothed edges of neighbours would leave a seam.
             svg.push_str("<g shape-rendering=\"crispEdges\">\n");
@@ -94,6 +108,53 @@ fn draw_mark(svg: &mut String, size: (u32, u32), mark: &Mark) {
             let (at, style) = text_style(text);
             let _ = back.draw_text(&printable(&text.text), &style, at);
         })),
+    }
+}
+
+/// Discs of one colour share it: a cloud of thousands would say it thousands of times.
+fn discs(svg: &mut String, points: &[[f64; 2]], colors: &[Color], radius: f64) {
+    let radius = ((radius * UNIT).round() as u32).max(1);
+    let colored: Vec<(&[f64; 2], &Color)> = points.iter().zip(colors.iter().cycle()).collect();
+    for run in colored.chunk_by(|a, b| a.1 == b.1) {
+        let Some((_, color)) = run.first() else {
+            continue;
+        };
+        let _ = writeln!(svg, "<g fill=\"{}\"{}>", hex(**color), opacity(**color));
+        for (point, _) in run {
+            let (x, y) = grid(**point);
+            let _ = writeln!(svg, "<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\"/>");
+        }
+        svg.push_str("</g>\n");
+    }
+}
+
+fn polygon(svg: &mut String, points: &[[f64; 2]], color: Color) {
+    let corners: Vec<String> = points
+        .iter()
+        .map(|p| {
+            let (x, y) = grid(*p);
+            format!("{x},{y}")
+        })
+        .collect();
+    let _ = writeln!(
+        svg,
+        "<polygon fill=\"{}\"{} points=\"{}\"/>",
+        hex(color),
+        opacity(color),
+        corners.join(" ")
+    );
+}
+
+fn hex(color: Color) -> String {
+    let [r, g, b] = color.rgb;
+    format!("#{r:02x}{g:02x}{b:02x}")
+}
+
+/// The attribute for a colour that is not opaque.
+fn opacity(color: Color) -> String {
+    match color.alpha {
+        alpha if alpha < 1.0 => format!(" fill-opacity=\"{}\"", (alpha * 100.0).round() / 100.0),
+        _ => String::new(),
     }
 }
 

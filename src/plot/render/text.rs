@@ -3,6 +3,7 @@
 //! in cells.
 
 use super::canvas::{self, Canvas};
+use super::fill::scanlines;
 use crate::axis::TickSet;
 use crate::color::Color;
 use crate::mark::{Anchor, Mark, Projection, Rect, Text};
@@ -185,7 +186,7 @@ fn dot_area(panel: &Panel, plot: Cells) -> (Cells, Rect) {
 fn snap(panel: &Panel, unit: f64) -> f64 {
     let cell = panel.marks.iter().find_map(|mark| match mark {
         Mark::Image { area, columns, .. } => Some(area.width() / *columns as f64),
-        Mark::Polyline { .. } | Mark::Points { .. } | Mark::Rects { .. } | Mark::Text(_) => None,
+        _ => None,
     });
     match cell {
         Some(cell) if unit * cell >= DOTS[0] => {
@@ -217,16 +218,13 @@ fn data(canvas: &mut Canvas, panel: &Panel, dots: Rect, ground: Color) {
             Mark::Polyline { points, color, .. } => {
                 for pair in points.windows(2) {
                     let &[from, to] = pair else { continue };
-                    let steps = (to[0] - from[0])
-                        .abs()
-                        .max((to[1] - from[1]).abs())
-                        .ceil()
-                        .max(1.0);
-                    for i in 0..=steps as usize {
-                        let t = i as f64 / steps;
-                        let at = [0, 1].map(|k| from[k] + (to[k] - from[k]) * t);
-                        dot(canvas, at, dots, *color);
-                    }
+                    line(canvas, from, to, dots, *color);
+                }
+            }
+            Mark::Polygon { points, color } => polygon(canvas, points, dots, *color),
+            Mark::Arrows { arrows, colors, .. } => {
+                for (arrow, color) in arrows.iter().zip(colors.iter().cycle()) {
+                    self::arrow(canvas, *arrow, dots, *color);
                 }
             }
             Mark::Points { points, colors, .. } => {
@@ -254,7 +252,7 @@ fn data(canvas: &mut Canvas, panel: &Panel, dots: Rect, ground: Color) {
 fn on_image(marks: &[Mark], text: &Text) -> bool {
     marks.iter().any(|mark| match mark {
         Mark::Image { area, .. } => area.contains(text.at),
-        Mark::Polyline { .. } | Mark::Points { .. } | Mark::Rects { .. } | Mark::Text(_) => false,
+        _ => false,
     })
 }
 
@@ -262,7 +260,7 @@ fn on_image(marks: &[Mark], text: &Text) -> bool {
 fn numbers_fit(marks: &[Mark]) -> bool {
     let narrowest = |mark: &Mark| match mark {
         Mark::Image { area, columns, .. } => Some(area.width() / DOTS[0] / *columns as f64),
-        Mark::Polyline { .. } | Mark::Points { .. } | Mark::Rects { .. } | Mark::Text(_) => None,
+        _ => None,
     };
     let room = marks
         .iter()
@@ -270,9 +268,7 @@ fn numbers_fit(marks: &[Mark]) -> bool {
         .fold(f64::INFINITY, f64::min);
     marks.iter().all(|mark| match mark {
         Mark::Text(text) => canvas::width(&text.text) as f64 <= room || !on_image(marks, text),
-        Mark::Polyline { .. } | Mark::Points { .. } | Mark::Rects { .. } | Mark::Image { .. } => {
-            true
-        }
+        _ => true,
     })
 }
 
@@ -280,9 +276,7 @@ fn numbers_fit(marks: &[Mark]) -> bool {
 fn overlapping(marks: &[Mark]) -> bool {
     let rects = |mark: &Mark| match mark {
         Mark::Rects { rects, .. } => rects.clone(),
-        Mark::Polyline { .. } | Mark::Points { .. } | Mark::Image { .. } | Mark::Text(_) => {
-            Vec::new()
-        }
+        _ => Vec::new(),
     };
     let touch = |a: &Rect, b: &Rect| {
         a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom
@@ -292,6 +286,56 @@ fn overlapping(marks: &[Mark]) -> bool {
         let others = groups.iter().take(i).flatten();
         others.into_iter().any(|a| one.iter().any(|b| touch(a, b)))
     })
+}
+
+/// A line of dots.
+fn line(canvas: &mut Canvas, from: [f64; 2], to: [f64; 2], dots: Rect, color: Color) {
+    let far = (to[0] - from[0]).abs().max((to[1] - from[1]).abs());
+    let steps = far.ceil().max(1.0);
+    for i in 0..=steps as usize {
+        let t = i as f64 / steps;
+        let at = [0, 1].map(|k| from[k] + (to[k] - from[k]) * t);
+        dot(canvas, at, dots, color);
+    }
+}
+
+/// An area of dots; a translucent one of a few dots only, so that what lies over it is seen.
+fn polygon(canvas: &mut Canvas, points: &[[f64; 2]], dots: Rect, color: Color) {
+    let apart = if color.alpha < 0.5 { 4 } else { 1 };
+    for (row, from, to) in scanlines(points) {
+        for column in from..to {
+            if row.rem_euclid(apart) == 0 && column.rem_euclid(apart) == 0 {
+                dot(canvas, [f64::from(column), f64::from(row)], dots, color);
+            }
+        }
+    }
+}
+
+/// An arrow: a short one is a character that points its way, a long one a line that ends in such a character.
+fn arrow(canvas: &mut Canvas, [from, to]: [[f64; 2]; 2], dots: Rect, color: Color) {
+    const WAYS: [char; 8] = ['→', '↗', '↑', '↖', '←', '↙', '↓', '↘'];
+    let (dx, dy) = (to[0] - from[0], to[1] - from[1]);
+    let length = dx.hypot(dy);
+    if length < 0.5 {
+        return dot(canvas, from, dots, color);
+    }
+    let turn = (-dy).atan2(dx) / std::f64::consts::TAU;
+    let way = (turn * 8.0).round().rem_euclid(8.0) as usize % 8;
+    let long = length > 9.0;
+    if long {
+        line(canvas, from, to, dots, color);
+    }
+    // The character of a short one stands on its middle, that of a long one at the tip.
+    let t = if long { 1.0 - 2.0 / length } else { 0.5 };
+    let inside = |v: f64, cell: f64, end: f64| (v.min(end - 0.01) / cell).max(0.0) as usize;
+    let column = inside(from[0] + dx * t, DOTS[0], dots.right);
+    let row = inside(from[1] + dy * t, DOTS[1], dots.bottom);
+    canvas.put(
+        column,
+        row,
+        WAYS.get(way).copied().unwrap_or('→'),
+        Some(color),
+    );
 }
 
 /// A dot; one on the far edge belongs to the last dot inside.
@@ -409,7 +453,7 @@ fn color_bar(canvas: &mut Canvas, panel: &Panel, plot: Cells, room: Cells, ticks
     let halves = plot.rows() * 2;
     for y in 0..halves {
         let t = 1.0 - (y as f64 + 0.5) / halves as f64;
-        let rgb = bar.map.at(t).rgb;
+        let rgb = bar.color(bar.lo * (1.0 - t) + bar.hi * t).rgb;
         canvas.half(left, plot.top * 2 + y, rgb);
         canvas.half(left + 1, plot.top * 2 + y, rgb);
     }

@@ -29,7 +29,8 @@ impl From<rhapsode_plot::Error> for Fault {
         let kind = match &error {
             Length { .. } | Shape { .. } => Kind::Shape,
             Option { .. } | Color { .. } => Kind::Option,
-            Encode { .. } => Kind::Value,
+            Order { .. } | Axes { .. } | Place { .. } | Encode { .. } => Kind::Value,
+            Many { .. } => Kind::Limit,
         };
         let spot = error
             .option()
