@@ -18,6 +18,7 @@ use crate::{
     Event,
     fault::{Fault, interrupted},
     help::Reference,
+    modules::Modules,
 };
 
 /// How long a script may go on after long work returned early because of an interrupt: enough to
@@ -59,6 +60,7 @@ pub(crate) struct Context {
     folder: PathBuf,
     started: Instant,
     reference: OnceLock<Arc<Reference>>,
+    modules: Mutex<Modules>,
 }
 
 /// What `log` has been told.
@@ -92,6 +94,7 @@ impl Context {
             folder,
             started: Instant::now(),
             reference: OnceLock::new(),
+            modules: Mutex::default(),
         }
     }
 
@@ -264,6 +267,11 @@ impl Context {
         let globals = std::mem::take(&mut *lock(&self.globals));
         drop(globals);
         *lock(&self.logged) = Logged::default();
+    }
+
+    /// The user's modules that were imported.
+    pub fn modules(&self) -> MutexGuard<'_, Modules> {
+        lock(&self.modules)
     }
 
     /// The documentation of everything that is bound.
