@@ -26,7 +26,7 @@ use std::{
     process::ExitCode,
 };
 
-use rhapsode_script::{Diagnostic, Place, Recorder, Session, SessionOptions};
+use rhapsode_script::{Diagnostic, Place, Recorder, Session, SessionOptions, Severity, Unit};
 
 /// What an expectation begins with.
 const MARKS: [&str; 7] = [
@@ -277,8 +277,14 @@ impl Cell {
 /// Runs a cell and tells what it did, as expectations.
 fn observe(session: &mut Session, code: &str, number: usize) -> Vec<String> {
     let mut recorder = Recorder::default();
+    let findings = session.check(&format!("cell {number}"), code, Unit::Cell);
     let result = session.execute(code, &mut recorder);
     let mut lines = Vec::new();
+    // What works must not be called wrong: this line stands in no expectation.
+    let alarm = findings.iter().find(|f| f.severity == Severity::Error);
+    if let Some(alarm) = alarm.filter(|_| result.is_ok()) {
+        lines.push(format!("// false alarm: {}", alarm.render(false)));
+    }
     let mut tell = |mark: &str, text: &str| {
         lines.extend(
             text.lines()

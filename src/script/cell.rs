@@ -238,7 +238,10 @@ impl Machine {
         diagnostic
     }
 
-    fn explain(&self, error: EvalAltResult, source: &str) -> Diagnostic {
+    fn explain(&mut self, error: EvalAltResult, source: &str) -> Diagnostic {
+        for (name, text) in self.context.modules().texts() {
+            self.sources.insert_module(name, text);
+        }
         let names = self.names();
         Explainer {
             sources: &self.sources,
@@ -255,8 +258,23 @@ impl Machine {
             .map_or(&[], |reference| reference.built_in(&self.engine))
     }
 
+    /// The user's modules by the names of their imports, with their members.
+    pub fn imports(&self) -> Vec<(String, Vec<String>)> {
+        let members = |module: &rhai::Module| {
+            let functions = module.iter_script_fn_info().map(|(_, _, name, ..)| name);
+            let names = functions.filter(|name| !name.starts_with("anon$"));
+            let variables = module.iter_var().map(|(name, _)| name);
+            let mut names: Vec<String> = names.chain(variables).map(str::to_string).collect();
+            names.sort();
+            names.dedup();
+            names
+        };
+        let imports = self.global.iter_imports();
+        imports.map(|(name, module)| (name.to_string(), members(module))).collect()
+    }
+
     /// All names that a script can use now: for suggestions.
-    fn names(&self) -> explain::Names<'_> {
+    pub fn names(&self) -> explain::Names<'_> {
         explain::Names {
             built_in: self.built_in(),
             variables: self.context.globals(),

@@ -18,6 +18,7 @@ use crate::{
     Event,
     fault::{Fault, interrupted},
     help::Reference,
+    modules::Modules,
 };
 
 /// How long a script may go on after long work returned early because of an interrupt: enough to
@@ -63,6 +64,7 @@ pub(crate) struct Context {
     // the engine holds this context.
     engine: OnceLock<Weak<Engine>>,
     functions: Mutex<Option<Shared<Module>>>,
+    modules: Mutex<Modules>,
 }
 
 /// What `log` has been told.
@@ -98,6 +100,7 @@ impl Context {
             reference: OnceLock::new(),
             engine: OnceLock::new(),
             functions: Mutex::default(),
+            modules: Mutex::default(),
         }
     }
 
@@ -291,6 +294,11 @@ impl Context {
     /// Another cell has brought functions.
     pub fn set_functions(&self, functions: Shared<Module>) {
         *lock(&self.functions) = Some(functions);
+    }
+
+    /// The user's modules that were imported.
+    pub fn modules(&self) -> MutexGuard<'_, Modules> {
+        lock(&self.modules)
     }
 
     /// The documentation of everything that is bound.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, OptimizationLevel, module_resolvers::DummyModuleResolver};
+use rhai::{Dynamic, Engine, OptimizationLevel};
 
-use crate::{Event, context::Context, help::FunctionName, library::Library};
+use crate::{Event, context::Context, help::FunctionName, library::Library, modules::Files};
 
 /// How deep functions may call each other.
 pub(crate) const CALL_DEPTH: usize = 64;
@@ -25,7 +25,7 @@ pub(crate) fn build(context: &Arc<Context>, bind: fn(&mut Library)) -> Engine {
     let mut engine = Engine::new();
     // A literal option map must stay in the tree: an error points at its key.
     engine.set_optimization_level(OptimizationLevel::None);
-    engine.set_module_resolver(DummyModuleResolver::new());
+    engine.set_module_resolver(Files::new(context));
     engine.set_fail_on_invalid_map_property(true);
     engine.disable_symbol("eval");
     set_limits(&mut engine);
@@ -66,7 +66,10 @@ fn set_hooks(engine: &mut Engine, context: &Arc<Context>) {
         if index > 0 || call.scope().contains(name) {
             return Ok(None);
         }
-        if let Some(value) = variables.global(name) {
+        let of_module = call
+            .source()
+            .and_then(|file| variables.modules().constant(file, name));
+        if let Some(value) = of_module.or_else(|| variables.global(name)) {
             return Ok(Some(value));
         }
         // A script's own function of that name comes before the documented one.

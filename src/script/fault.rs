@@ -107,6 +107,15 @@ impl Fault {
         }
     }
 
+    /// Adds what an unknown name is called here, when it is another library's, or the nearest of the names.
+    #[must_use]
+    pub fn meant<'a>(self, name: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
+        match crate::search::hint(name) {
+            Some(ours) => self.hint(ours),
+            None => self.nearest(name, names),
+        }
+    }
+
     /// Adds `did you mean ...?` when one of the names is near.
     #[must_use]
     pub fn nearest<'a>(self, name: &str, names: impl IntoIterator<Item = &'a str>) -> Self {

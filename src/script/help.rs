@@ -2,17 +2,20 @@
 //! messages read.
 
 use std::{
+    any::TypeId,
     collections::HashMap,
     sync::{Arc, OnceLock},
 };
 
 use rhai::Engine;
+use rhapsode_models::reference::Reference as Paper;
 
 use crate::{
     Diagnostic, Help, Kind,
     built_in::{self, BuiltIn},
     names::nearest,
-    options::Schema,
+    schema::{Field, Schema},
+    search,
     value::Types,
 };
 
@@ -48,6 +51,21 @@ pub(crate) struct Entry {
     pub text: &'static str,
     /// The schema of the trailing option map.
     pub options: Option<fn() -> Arc<Schema>>,
+    /// What the option map takes besides: closures, tensors, optimizers, which no schema can hold.
+    pub besides: Vec<Field>,
+    /// The ways to call it, as the engine tells them apart.
+    pub overloads: Vec<Overload>,
+    /// Where the method comes from.
+    pub paper: Option<&'static Paper>,
+}
+
+/// One way to call a bound name.
+#[derive(Clone, Debug)]
+pub(crate) struct Overload {
+    /// Types of the arguments; the receiver of a method is the first.
+    pub takes: Vec<TypeId>,
+    /// Type of the result.
+    pub gives: TypeId,
 }
 
 /// The value of a function's name that is not called, so that `help(flow::rectified)` can be typed.
@@ -55,6 +73,42 @@ pub(crate) struct Entry {
 pub(crate) struct FunctionName(pub String);
 
 impl Entry {
+    /// An entry that cannot be called yet.
+    pub fn new(
+        name: impl Into<String>,
+        kind: EntryKind,
+        signature: &'static str,
+        text: &'static str,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            signature,
+            text,
+            options: None,
+            besides: Vec::new(),
+            overloads: Vec::new(),
+            paper: None,
+        }
+    }
+
+    /// All options in words: those of the schema, then what the map takes besides.
+    pub fn fields(&self) -> Vec<Field> {
+        let mut fields = self.options.map_or_else(Vec::new, |schema| schema().fields());
+        fields.extend(self.besides.iter().cloned());
+        fields
+    }
+
+    /// What a call gives according to the signature, where that is one type.
+    pub fn gives(&self) -> Option<&'static str> {
+        let kind = match self.kind {
+            EntryKind::Property => self.signature,
+            _ => self.signature.rsplit_once("->")?.1.trim(),
+        };
+        let one = kind.split(' ').next().filter(|_| !kind.contains('|'))?;
+        (one != "any").then_some(one)
+    }
+
     /// The last part of the name, as it is typed after `::` or `.`.
     pub fn short(&self) -> &str {
         let name = self.name.rsplit("::").next().unwrap_or(&self.name);
@@ -187,7 +241,7 @@ impl Reference {
         }
         if found.is_empty() && !is_module {
             let of_rhai = built_in::help(name, self.built_in(engine));
-            return of_rhai.ok_or_else(|| self.unknown(name, engine));
+            return of_rhai.map_or_else(|| self.help_by_words(name, engine), Ok);
         }
         let mut text = String::new();
         let mut markdown = String::new();
@@ -204,6 +258,40 @@ impl Reference {
         Ok(Help {
             name: name.to_string(),
             text: text.trim_end().to_string(),
+            markdown: markdown.trim_end().to_string(),
+        })
+    }
+
+    /// Help where nothing has that name: what another library calls so, or what a question finds.
+    fn help_by_words(&self, name: &str, engine: &Engine) -> Result<Help, Diagnostic> {
+        let is_question = name.trim().contains(' ');
+        let foreign = search::ours(name).filter(|ours| !is_question && self.get(ours).next().is_some());
+        if let Some(ours) = foreign {
+            let mut help = self.help(ours, engine)?;
+            help.text = format!("`{name}` is `{ours}` here.\n\n{}", help.text);
+            help.markdown = format!("`{name}` is `{ours}` here.\n\n{}", help.markdown);
+            return Ok(help);
+        }
+        let unknown = self.unknown(name, engine);
+        if !is_question && !unknown.hints.is_empty() {
+            return Err(unknown);
+        }
+        let found = search::find(self, name);
+        if found.is_empty() {
+            return Err(unknown);
+        }
+        let width = found.iter().map(|entry| entry.name.chars().count()).max();
+        let width = width.unwrap_or(0);
+        let mut text = String::from("What is about this:\n\n");
+        let mut markdown = text.clone();
+        for entry in found {
+            text.push_str(&format!("  {:width$}  {}\n", entry.name, entry.summary()));
+            markdown.push_str(&format!("- `{}` {}\n", entry.name, entry.summary()));
+        }
+        text.push_str("\nhelp(\"NAME\") tells all about one.");
+        Ok(Help {
+            name: name.to_string(),
+            text,
             markdown: markdown.trim_end().to_string(),
         })
     }
@@ -269,14 +357,15 @@ fn write_entry(entry: &Entry, text: &mut String, markdown: &mut String) {
         without_fences(&body)
     ));
     markdown.push_str(&format!("### `{}`\n\n{body}\n", entry.headline()));
-    let Some(options) = entry.options else {
+    let fields = entry.fields();
+    if fields.is_empty() {
+        write_paper(entry, text, markdown);
         text.push('\n');
         markdown.push('\n');
         return;
-    };
+    }
     text.push_str("\nOptions:\n");
     markdown.push_str("\n| option | type and default | |\n|---|---|---|\n");
-    let fields = options().fields();
     let width = fields
         .iter()
         .map(|field| field.name.chars().count())
@@ -294,8 +383,17 @@ fn write_entry(entry: &Entry, text: &mut String, markdown: &mut String) {
             field.detail().replace('|', "\\|")
         ));
     }
+    write_paper(entry, text, markdown);
     text.push('\n');
     markdown.push('\n');
+}
+
+/// Adds where a method comes from.
+fn write_paper(entry: &Entry, text: &mut String, markdown: &mut String) {
+    if let Some(paper) = entry.paper {
+        text.push_str(&format!("\nPaper: {}\n", paper.line()));
+        markdown.push_str(&format!("\n*{}*\n", paper.line()));
+    }
 }
 
 /// Help on a function of the script, from the `///` comments above it.
@@ -370,13 +468,7 @@ mod tests {
     use super::*;
 
     fn reference() -> Reference {
-        let entry = |name: &str, kind, signature, text| Entry {
-            name: name.into(),
-            kind,
-            signature,
-            text,
-            options: None,
-        };
+        let entry = Entry::new;
         Reference::new(
             vec![
                 entry("flow", EntryKind::Module, "", "Flows and interpolants."),

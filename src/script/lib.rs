@@ -6,6 +6,7 @@
 mod bind;
 mod built_in;
 mod cell;
+mod check;
 mod complete;
 mod context;
 mod diagnostic;
@@ -18,15 +19,18 @@ mod help;
 mod highlight;
 mod lexer;
 mod library;
+mod modules;
 mod names;
 mod options;
 mod panics;
 mod render;
 mod schema;
+mod search;
 mod session;
 mod sources;
 mod value;
 
+pub use check::Unit;
 pub use diagnostic::{Diagnostic, Frame, Kind, Place, Severity};
 pub use display::Display;
 pub use frontend::{Event, Frontend, Progress, ProgressState, Record, Recorder};

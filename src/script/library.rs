@@ -2,6 +2,7 @@
 //! guarded: a panic inside becomes an error, and an error gets the place of the call.
 
 use std::{
+    any::TypeId,
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -10,12 +11,13 @@ use rhai::{
     Dynamic, Engine, EvalAltResult, FuncRegistration, Module, NativeCallContext, Position,
     RhaiFunc, RhaiNativeFunc, Shared, Variant,
 };
+use rhapsode_models::reference::Reference as Paper;
 use schemars::JsonSchema;
 
 use crate::{
     fault::Fault,
-    help::{Entry, EntryKind, FunctionName, Reference},
-    options::Schema,
+    help::{Entry, EntryKind, FunctionName, Overload, Reference},
+    schema::{Field, Schema},
     panics,
     value::{Object, Types},
 };
@@ -133,37 +135,22 @@ impl Library {
     /// Says what a module is about.
     pub fn module(&mut self, name: &'static str, text: &'static str) {
         self.modules.entry(name).or_default();
-        self.entries.push(Entry {
-            name: name.into(),
-            kind: EntryKind::Module,
-            signature: "",
-            text,
-            options: None,
-        });
+        self.entries
+            .push(Entry::new(name, EntryKind::Module, "", text));
     }
 
     /// A page of help that is about no single name.
     pub fn topic(&mut self, name: &'static str, text: &'static str) {
-        self.entries.push(Entry {
-            name: name.into(),
-            kind: EntryKind::Topic,
-            signature: "",
-            text,
-            options: None,
-        });
+        self.entries
+            .push(Entry::new(name, EntryKind::Topic, "", text));
     }
 
     /// Makes a type of ours known: its name, how it prints, how it is shown.
     pub fn object<T: Object>(&mut self, text: &'static str) {
         self.types.insert::<T>();
         self.global.set_custom_type::<T>(T::NAME);
-        self.entries.push(Entry {
-            name: T::NAME.into(),
-            kind: EntryKind::Type,
-            signature: "",
-            text,
-            options: None,
-        });
+        self.entries
+            .push(Entry::new(T::NAME, EntryKind::Type, "", text));
         for name in ["to_string", "to_debug"] {
             FuncRegistration::new(name)
                 .with_purity(true)
@@ -187,7 +174,7 @@ impl Library {
         rows: fn(T) -> Box<dyn Iterator<Item = Dynamic>>,
     ) {
         self.global
-            .set_iter(std::any::TypeId::of::<T>(), move |value| {
+            .set_iter(TypeId::of::<T>(), move |value| {
                 match value.try_cast::<T>() {
                     Some(value) => rows(value),
                     None => Box::new(std::iter::empty()),
@@ -209,13 +196,7 @@ impl Library {
         text: &'static str,
         registration: fn(&str) -> FuncRegistration,
     ) -> Binding<'_> {
-        self.entries.push(Entry {
-            name: full,
-            kind,
-            signature,
-            text,
-            options: None,
-        });
+        self.entries.push(Entry::new(full, kind, signature, text));
         let entry = self.entries.len() - 1;
         Binding {
             library: self,
@@ -246,6 +227,35 @@ impl Binding<'_> {
         self
     }
 
+    /// What the option map takes besides its struct: a closure, a tensor, an optimizer. `kind` is its
+    /// type in the users' words, `default` what it is when it is not given.
+    pub fn besides(
+        self,
+        name: &str,
+        kind: &str,
+        default: Option<&str>,
+        text: &str,
+    ) -> Self {
+        if let Some(entry) = self.library.entries.get_mut(self.entry) {
+            entry.besides.push(Field {
+                name: name.into(),
+                kind: kind.into(),
+                default: default.map(str::to_string),
+                required: false,
+                text: text.into(),
+            });
+        }
+        self
+    }
+
+    /// Where the method comes from: help shows it, `cite` gives it as BibTeX.
+    pub fn reference(self, paper: &'static Paper) -> Self {
+        if let Some(entry) = self.library.entries.get_mut(self.entry) {
+            entry.paper = Some(paper);
+        }
+        self
+    }
+
     /// An overload.
     pub fn call<A: 'static, const N: usize, const X: bool, R, const F: bool, FUNC>(
         self,
@@ -256,6 +266,12 @@ impl Binding<'_> {
         FUNC: RhaiNativeFunc<A, N, X, R, F> + Send + Sync + 'static,
     {
         let native = guarded(function.into_rhai_function(true, true));
+        if let Some(entry) = self.library.entries.get_mut(self.entry) {
+            entry.overloads.push(Overload {
+                takes: FUNC::param_types().to_vec(),
+                gives: TypeId::of::<R>(),
+            });
+        }
         let registration = (self.registration)(self.name);
         // In a module the default namespace keeps the name behind its `module::`.
         match self.module {

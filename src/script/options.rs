@@ -3,8 +3,6 @@
 //! The map is held against the struct's schema first, so that the message can name the key, what
 //! was expected and what came; only then `serde` fills the struct.
 
-use std::sync::Arc;
-
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -35,10 +33,23 @@ where
     T: DeserializeOwned + JsonSchema + 'static,
 {
     let schema = Schema::of::<T>();
-    let reader = Reader { schema, besides };
+    let reader = Reader {
+        schema: &schema,
+        besides,
+    };
     let mut path = Vec::new();
     let value = reader.object(reader.schema.root(), map, &mut path)?;
     serde_json::from_value(value).map_err(|error| Fault::new(Kind::Option, error.to_string()))
+}
+
+/// What is wrong with a value under a path of keys, if anything.
+pub(crate) fn check_value(schema: &Schema, path: &[String], value: &Dynamic) -> Option<Fault> {
+    let at = schema.at(path)?;
+    let reader = Reader {
+        schema,
+        besides: &[],
+    };
+    reader.value(at, value, &mut path.to_vec()).err()
 }
 
 /// Takes one entry out of an option map, if it is there and not `()`.
@@ -67,7 +78,7 @@ fn word(value: &Dynamic) -> &str {
 }
 
 struct Reader<'a> {
-    schema: Arc<Schema>,
+    schema: &'a Schema,
     besides: &'a [&'a str],
 }
 

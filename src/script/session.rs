@@ -269,6 +269,15 @@ impl Session {
             .unwrap_or(Completeness::Invalid)
     }
 
+    /// What is wrong with code, found without running it: errors that are certain, and warnings, in the
+    /// order of the code. `source` is the cell's name or the file's path; imports are found beside it.
+    pub fn check(&self, source: &str, code: &str, unit: crate::Unit) -> Vec<Diagnostic> {
+        let found = self.machine.as_ref().and_then(|machine| {
+            on_large_stack(|| crate::check::check(machine, source, code, unit))
+        });
+        found.unwrap_or_default()
+    }
+
     /// Ways to go on typing at the cursor (in code points).
     pub fn complete(&self, code: &str, cursor: usize) -> Completions {
         self.machine

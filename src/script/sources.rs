@@ -1,6 +1,9 @@
 //! The cells and files that a session has read: errors quote them, also long after.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use rhai::{Position, Token};
 
@@ -20,12 +23,24 @@ struct Definition {
 pub(crate) struct Sources {
     texts: HashMap<String, Arc<str>>,
     functions: HashMap<String, Vec<Definition>>,
+    modules: HashSet<String>,
 }
 
 impl Sources {
     /// Remembers a cell or file.
     pub fn insert(&mut self, name: &str, text: &str) {
         self.texts.insert(name.to_string(), text.into());
+    }
+
+    /// Remembers the file of an imported module.
+    pub fn insert_module(&mut self, name: &str, text: &Arc<str>) {
+        self.texts.insert(name.to_string(), Arc::clone(text));
+        self.modules.insert(name.to_string());
+    }
+
+    /// Whether a source is the file of an imported module.
+    pub fn is_module(&self, name: &str) -> bool {
+        self.modules.contains(name)
     }
 
     /// Remembers that a function (or closure, by its made-up name) stands in a source.

@@ -55,6 +55,33 @@ impl Types {
         self.0.get(&value.type_id())
     }
 
+    /// The users' word for a type of Rust; nothing where a value of any type may stand.
+    pub fn word(&self, id: TypeId) -> Option<&'static str> {
+        let known = [
+            (TypeId::of::<i64>(), "int"),
+            (TypeId::of::<f64>(), "float"),
+            (TypeId::of::<bool>(), "bool"),
+            (TypeId::of::<char>(), "char"),
+            (TypeId::of::<()>(), "()"),
+            (TypeId::of::<rhai::ImmutableString>(), "string"),
+            (TypeId::of::<String>(), "string"),
+            (TypeId::of::<Array>(), "array"),
+            (TypeId::of::<Map>(), "map"),
+            (TypeId::of::<FnPtr>(), "closure"),
+            (TypeId::of::<std::ops::Range<i64>>(), "range"),
+            (TypeId::of::<std::ops::RangeInclusive<i64>>(), "range="),
+        ];
+        let of_rhai = known.iter().find(|(known, _)| *known == id);
+        of_rhai
+            .map(|(_, word)| *word)
+            .or_else(|| self.0.get(&id).map(|kind| kind.name))
+    }
+
+    /// Whether a type of that name is ours.
+    pub fn is_ours(&self, name: &str) -> bool {
+        self.0.values().any(|kind| kind.name == name)
+    }
+
     /// What the type of a value is called.
     pub fn name(&self, value: &Dynamic) -> String {
         self.of(value).map_or_else(

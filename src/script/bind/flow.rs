@@ -88,6 +88,7 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .options::<VelocityOptions>()
+        .reference(&rhapsode_models::flow::rectified::REFERENCE)
         .call(|call: NativeCallContext| rectified(&call, &Map::new()))
         .call(|call: NativeCallContext, map: Map| rectified(&call, &map));
     library
@@ -95,8 +96,7 @@ pub(crate) fn bind(library: &mut Library) {
             "fit",
             "(data: Tensor, labels?: Tensor, options?: map) -> Run",
             r#"
-            Learns from data `[n, dim]`; a flow with classes takes labels `[n]` too. Options besides those
-            below: `optimizer`, e.g. `optim::adam(#{ lr: 1e-3 })` (the default), and `labels`. An interrupt keeps what
+            Learns from data `[n, dim]`; a flow with classes takes labels `[n]` too. An interrupt keeps what
             was learned, and `run.more(n)` goes on.
 
             ```rhai
@@ -107,6 +107,8 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .options::<FitOptions>()
+        .besides("optimizer", "OptimizerChoice", Some("optim::adam()"), "The optimizer, e.g. `optim::adam(#{ lr: 1e-3 })`.")
+        .besides("labels", "Tensor", None, "Class numbers `[n]`, for a flow with classes.")
         .call(|call: NativeCallContext, flow: &mut RectifiedFlow, data: Tensor| fit(&call, flow, &data, None, Map::new()))
         .call(|call: NativeCallContext, flow: &mut RectifiedFlow, data: Tensor, map: Map| fit(&call, flow, &data, None, map))
         .call(|call: NativeCallContext, flow: &mut RectifiedFlow, data: Tensor, labels: Tensor| fit(&call, flow, &data, Some(labels), Map::new()))
@@ -116,8 +118,7 @@ pub(crate) fn bind(library: &mut Library) {
             "sample",
             "(n: int, options?: map) -> Tensor",
             r#"
-            n samples `[n, dim]`: noise carried along the flow from t = 0 to t = 1. Option besides those below: `labels`, a
-            Tensor of n class numbers.
+            n samples `[n, dim]`: noise carried along the flow from t = 0 to t = 1.
 
             ```rhai
             let model = flow::rectified(#{ hidden: [16] });
@@ -126,6 +127,7 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .options::<SampleOptions>()
+        .besides("labels", "Tensor", None, "Class numbers `[n]` of the samples.")
         .call(|call: NativeCallContext, flow: &mut RectifiedFlow, n: i64| sample(&call, flow, n, Map::new()))
         .call(|call: NativeCallContext, flow: &mut RectifiedFlow, n: i64, map: Map| sample(&call, flow, n, map));
     library

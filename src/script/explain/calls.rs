@@ -169,7 +169,7 @@ fn unknown(call: &Call, style: Style, names: &Names) -> Fault {
     };
     if let Some(module) = &call.module {
         let members = reference.owned_by(module).map(|entry| entry.short());
-        return fault.nearest(&call.name, members);
+        return fault.meant(&call.name, members);
     }
     let standard = names
         .built_in
@@ -198,6 +198,10 @@ fn unknown(call: &Call, style: Style, names: &Names) -> Fault {
             "`{}` is a property: write it without parentheses",
             property.short()
         ));
+    }
+    let ours = crate::search::ours(&call.name);
+    if let Some(ours) = ours.filter(|ours| reference.get(ours).next().is_some()) {
+        return fault.hint(format!("here it is `{ours}`"));
     }
     if let Some(near) = nearest(
         &call.name,

@@ -3,12 +3,12 @@
 
 pub(crate) mod calls;
 pub(crate) mod parse;
-mod place;
+pub(crate) mod place;
 mod runtime;
 
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, EvalAltResult, Position, Token};
+use rhai::{Dynamic, Engine, EvalAltResult, ParseError, Position, Token};
 
 use crate::{
     Diagnostic, Frame, Kind, Place,
@@ -49,17 +49,26 @@ impl Explainer<'_> {
         let mut error = error;
         loop {
             match error {
-                EvalAltResult::ErrorInFunctionCall(name, _, inner, position) => {
+                EvalAltResult::ErrorInFunctionCall(name, from, inner, position) => {
                     trace.push(Frame {
                         function: function_name(&name),
                         place: self.sources.place(&source, position),
                     });
-                    if let Some(definition) = self.sources.of_function(&name) {
+                    if self.sources.is_module(&from) {
+                        source = from;
+                    } else if let Some(definition) = self.sources.of_function(&name) {
                         source = definition.to_string();
                     }
                     error = *inner;
                 }
-                EvalAltResult::ErrorInModule(_, inner, _) => error = *inner,
+                EvalAltResult::ErrorInModule(file, inner, position) => {
+                    trace.push(Frame {
+                        function: "import".into(),
+                        place: self.sources.place(&source, position),
+                    });
+                    source = file;
+                    error = *inner;
+                }
                 other => {
                     error = other;
                     break;
@@ -67,6 +76,13 @@ impl Explainer<'_> {
             }
         }
         trace.reverse();
+        if let EvalAltResult::ErrorParsing(kind, position) = &error
+            && let Some(text) = self.sources.text(&source)
+        {
+            let error = ParseError(kind.clone().into(), *position);
+            let diagnostic = parse::explain(&error, &source, text, self.names);
+            return Diagnostic { trace, ..diagnostic };
+        }
         let position = error.position();
         let mut fault = runtime::explain(&error, self.style(&source, position), self.names);
         if let EvalAltResult::ErrorVariableNotFound(name, _) = &error

@@ -254,9 +254,10 @@ fn missing_semicolon(
 }
 
 /// The words that begin something.
-pub(crate) const KEYWORDS: [&str; 19] = [
+pub(crate) const KEYWORDS: [&str; 21] = [
     "let", "const", "if", "else", "switch", "do", "while", "until", "loop", "for", "in", "fn",
     "return", "throw", "try", "catch", "break", "continue", "private",
+    "import", "export",
 ];
 
 fn reserved(word: &str) -> Words {
@@ -272,9 +273,7 @@ fn reserved(word: &str) -> Words {
         "match" | "case" | "default" => "write `switch x { 1 => ..., _ => ... }`",
         "null" | "nil" | "void" => "nothing is written `()`",
         "new" => "objects are made by calling a function, e.g. `nn::linear(2, 3)`",
-        "import" | "export" | "use" | "package" => {
-            "files cannot import each other; one script is one file"
-        }
+        "use" | "package" => "a file of one's own is imported with `import \"helpers\" as h;`",
         "async" | "await" | "yield" | "spawn" | "thread" | "go" | "sync" => {
             "there are no threads in scripts; long work runs in parallel by itself"
         }

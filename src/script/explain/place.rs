@@ -116,7 +116,7 @@ fn map_of_variable<'a>(ast: &'a rhai::AST, name: &str, before: Position) -> Opti
 }
 
 /// The place of the token at a position, or of the whole expression that begins there.
-fn range(source: &str, text: &str, start: Position, whole: bool) -> Place {
+pub(crate) fn range(source: &str, text: &str, start: Position, whole: bool) -> Place {
     let from = byte_at(
         text,
         start.line().unwrap_or(1),

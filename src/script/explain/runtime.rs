@@ -150,6 +150,9 @@ fn unknown_module(name: &str, names: &Names) -> Fault {
         .as_ref()
         .map(|reference| reference.modules())
         .unwrap_or_default();
+    if let Some(ours) = crate::search::hint(name) {
+        return fault.hint(ours);
+    }
     match nearest(name, modules.iter().copied()) {
         Some(near) => fault.hint(format!("did you mean `{near}`?")),
         None => fault.hint(format!("there are {}", crate::names::listed(modules))),
@@ -179,7 +182,7 @@ fn property(message: &str, names: &Names) -> Fault {
     {
         return fault.hint(format!("`{property}` is a method: write `.{property}()`"));
     }
-    fault.nearest(
+    fault.meant(
         property,
         reference.owned_by(kind).map(|entry| entry.short()),
     )

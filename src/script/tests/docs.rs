@@ -1,6 +1,6 @@
 //! The documentation is true: every example runs and gives the value that it says.
 
-use rhapsode_script::{Recorder, Session, SessionOptions};
+use rhapsode_script::{Recorder, Session, SessionOptions, Severity, Unit};
 
 /// The `rhai` blocks of a text that are meant to be run.
 fn examples(markdown: &str) -> Vec<String> {
@@ -36,6 +36,7 @@ fn run(name: &str, example: &str) {
         cell.push_str(code);
         cell.push('\n');
         if let Some(expected) = expected {
+            quiet(&session, name, &cell);
             let shown = session
                 .execute(&cell, &mut io)
                 .unwrap_or_else(|error| panic!("{name}\n{}", error.render(false)));
@@ -47,8 +48,17 @@ fn run(name: &str, example: &str) {
             cell.clear();
         }
     }
+    quiet(&session, name, &cell);
     if let Err(error) = session.execute(&cell, &mut io) {
         panic!("{name}\n{}", error.render(false));
+    }
+}
+
+/// An example that works must not be called wrong.
+fn quiet(session: &Session, name: &str, cell: &str) {
+    let found = session.check("cell", cell, Unit::Cell);
+    if let Some(error) = found.iter().find(|f| f.severity == Severity::Error) {
+        panic!("{name}: check\n{}", error.render(false));
     }
 }
 
