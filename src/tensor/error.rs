@@ -1,6 +1,6 @@
 //! What can go wrong with a tensor. Messages name the operation, what was expected and what came.
 
-use candle_core::DType;
+use crate::DType;
 
 /// The result of a tensor operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -12,6 +12,7 @@
 //! - [`mod@simd`], [`pool`]: instruction sets chosen at run time, one fork-join pool
 //! - [`memory`], [`interrupt`]: what keeps a script from killing or blocking the process
 
+mod dtype;
 mod error;
 pub mod interrupt;
 pub mod memory;
@@ -24,7 +25,8 @@ pub mod simd;
 pub mod tape;
 mod tensor;
 
-pub use candle_core::{DType, Device};
+pub use candle_core::Device;
+pub use dtype::DType;
 pub use error::{Error, Result};
 pub use tape::{grad, grad_or_zero, jvp, no_grad, vjp};
 pub use tensor::{Real, Tensor};
