@@ -183,13 +183,15 @@ fn bytes(t: &Tensor) -> Result<Bytes> {
             t.with_slice::<i64, _>("save", |x| le(x, i64::to_le_bytes))?,
         ),
         DType::U8 => (Dtype::U8, t.with_slice::<u8, _>("save", <[u8]>::to_vec)?),
-        other => {
-            let message = format!("tensors of dtype {} cannot be saved", other.as_str());
-            return Err(Error::Value {
-                what: "checkpoint",
-                message,
-            });
-        }
+        DType::Bool => (
+            Dtype::BOOL,
+            t.with_slice::<u8, _>("save", <[u8]>::to_vec)?,
+        ),
+        // bf16 is read as f32, of which it is the upper half.
+        DType::BF16 => (
+            Dtype::BF16,
+            t.with_slice::<f32, _>("save", |x| le(x, |v| ((v.to_bits() >> 16) as u16).to_le_bytes()))?,
+        ),
     };
     Ok(Bytes {
         dtype,
@@ -209,7 +211,12 @@ fn tensor(path: &Path, name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) -
         Dtype::F32 => Tensor::from_vec(le(data, f32::from_le_bytes), shape)?,
         Dtype::F64 => Tensor::from_vec(le(data, f64::from_le_bytes), shape)?,
         Dtype::I64 => Tensor::from_vec(le(data, i64::from_le_bytes), shape)?,
-        Dtype::U8 | Dtype::BOOL => Tensor::from_vec(data.to_vec(), shape)?,
+        Dtype::U8 => Tensor::from_vec(data.to_vec(), shape)?,
+        Dtype::BOOL => Tensor::from_vec(data.to_vec(), shape)?.to_dtype(DType::Bool)?,
+        Dtype::BF16 => {
+            let wide = |half: [u8; 2]| f32::from_bits(u32::from(u16::from_le_bytes(half)) << 16);
+            Tensor::from_vec(le(data, wide), shape)?.to_dtype(DType::BF16)?
+        }
         other => {
             return Err(bad(
                 path,

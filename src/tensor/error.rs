@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use candle_core::DType;
+use crate::DType;
 
 /// The result of a tensor operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

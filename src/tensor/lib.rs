@@ -13,6 +13,7 @@
 //! - [`guest`]: candle modules as frozen operations
 //! - [`memory`], [`interrupt`]: what keeps a script from killing or blocking the process
 
+mod dtype;
 mod error;
 pub mod guest;
 pub mod interrupt;
@@ -26,7 +27,8 @@ pub mod simd;
 pub mod tape;
 mod tensor;
 
-pub use candle_core::{DType, Device};
+pub use candle_core::Device;
+pub use dtype::DType;
 pub use error::{Callback, Error, Result};
 pub use tape::{grad, grad_or_zero, jvp, no_grad, vjp};
 pub use tensor::{Real, Tensor};

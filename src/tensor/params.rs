@@ -3,9 +3,9 @@
 //! Optimizers, moving averages, clipping and checkpoints are then one pass over one slice, and a
 //! model's tensors see every step at once, without being told.
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 
-use crate::{Error, Real, Result, Tensor, tape, with_real};
+use crate::{DType, Error, Real, Result, Tensor, tape, with_real};
 
 /// Name and place of one parameter in the buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Params {
             for (slot, (_, value)) in slots.iter().zip(&values) {
                 value.with_slice::<T, _>("params", |x| flat[slot.start..slot.start + x.len()].copy_from_slice(x))?;
             }
-            Ok(candle_core::Tensor::from_vec(flat, start, &Device::Cpu)?)
+            Ok(candle_core::Tensor::from_vec(flat, start, &Device::Cpu)?.to_dtype(dtype.storage())?)
         })?;
         Self::over(slots, flat, true)
     }
@@ -104,7 +104,7 @@ impl Params {
 
     /// The dtype of all.
     pub fn dtype(&self) -> DType {
-        self.flat.dtype()
+        self.flat.dtype().into()
     }
 
     /// The whole buffer as a tensor without history (a view).

@@ -7,10 +7,9 @@
 //!
 //! Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 
-use candle_core::DType;
 
 use crate::{
-    Error, Result, Tensor, memory, pool,
+    DType, Error, Result, Tensor, memory, pool,
     simd::math::{Float, ln, sin_cos},
 };
 
@@ -164,7 +163,7 @@ impl Stream {
         match dtype {
             DType::F32 => draw(true),
             DType::F64 => draw(false),
-            d if d.is_float() => draw(true)?.to_dtype(d),
+            DType::BF16 => draw(true)?.to_dtype(dtype),
             got => Err(Error::DType {
                 op,
                 expected: "a float dtype",

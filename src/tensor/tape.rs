@@ -21,10 +21,10 @@ use std::{
     },
 };
 
-use candle_core::{CpuStorage, DType, InplaceOp1, Layout};
+use candle_core::{CpuStorage, InplaceOp1, Layout, WithDType};
 
 use crate::{
-    Error, Real, Result, Tensor, interrupt, pool,
+    DType, Error, Real, Result, Tensor, interrupt, pool,
     simd::{kernels, math::Float},
     tensor::with_slice,
     with_real,
@@ -39,6 +39,8 @@ type Backward = Box<dyn Fn(&Ctx, &Tensor) -> Result<Grads> + Send + Sync>;
 pub(crate) struct Node {
     id: u64,
     op: &'static str,
+    /// Of the value, hence of the gradient.
+    dtype: DType,
     parents: Vec<Option<Arc<Node>>>,
     backward: Option<Backward>,
 }
@@ -52,10 +54,11 @@ thread_local! {
 
 impl Node {
     /// The start of a history.
-    pub(crate) fn leaf() -> Arc<Self> {
+    pub(crate) fn leaf(dtype: DType) -> Arc<Self> {
         Arc::new(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             op: "param",
+            dtype,
             parents: Vec::new(),
             backward: None,
         })
@@ -101,6 +104,7 @@ impl Ctx<'_> {
         Tensor {
             data: data.clone(),
             node: parent.filter(|_| self.create_graph),
+            mask: false,
         }
     }
 
@@ -109,12 +113,38 @@ impl Ctx<'_> {
         Tensor {
             data: data.clone(),
             node: self.create_graph.then(|| self.node.clone()),
+            mask: false,
         }
     }
 }
 
 /// Makes the result of an operation: records it when an input is tracked and recording is on.
+///
+/// Here a result computed in f32 from bf16 inputs alone is rounded to bf16, and what an operation
+/// moves about in a tensor of bools stays bools (see [`DType`]).
 pub(crate) fn record(
+    op: &'static str,
+    data: candle_core::Tensor,
+    inputs: &[&Tensor],
+    backward: impl Fn(&Ctx, &Tensor) -> Result<Grads> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    let data = match DType::from(data.dtype()) {
+        DType::F32 if all_bf16(inputs) => data.to_dtype(DType::BF16.storage())?,
+        DType::U8 if inputs.iter().all(|t| t.mask) && !inputs.is_empty() => {
+            return Ok(Tensor::from_mask(data));
+        }
+        _ => data,
+    };
+    record_as_is(op, data, inputs, backward)
+}
+
+fn all_bf16(inputs: &[&Tensor]) -> bool {
+    let floats = || inputs.iter().map(|t| t.dtype()).filter(|d| d.is_float());
+    floats().next().is_some() && floats().all(|d| d == DType::BF16)
+}
+
+/// [`record`] for an operation that chooses the dtype of its result.
+pub(crate) fn record_as_is(
     op: &'static str,
     data: candle_core::Tensor,
     inputs: &[&Tensor],
@@ -130,12 +160,14 @@ pub(crate) fn record(
     let node = Arc::new(Node {
         id,
         op,
+        dtype: data.dtype().into(),
         parents,
         backward: Some(Box::new(backward)),
     });
     Ok(Tensor {
         data,
         node: Some(node),
+        mask: false,
     })
 }
 
@@ -201,9 +233,10 @@ pub(crate) fn non_finite(data: &candle_core::Tensor) -> Result<Option<&'static s
                 _ => "-inf",
             })
     }
-    match data.dtype() {
-        DType::F32 => with_slice("is_finite", data, first::<f32>),
-        DType::F64 => with_slice("is_finite", data, first::<f64>),
+    match DType::from(data.dtype()) {
+        dtype if dtype.is_float() => {
+            with_real!("is_finite", dtype, T => with_slice("is_finite", data, first::<T>))
+        }
         _ => Ok(None),
     }
 }
@@ -295,7 +328,7 @@ fn backward(
     let oldest = wanted.iter().flatten().min().copied().unwrap_or(u64::MAX);
     let mut found: BTreeMap<u64, Tensor> = BTreeMap::new();
     let mut pending: BTreeMap<u64, Pending> = BTreeMap::new();
-    let Tensor { node, data } = root;
+    let Tensor { node, data, .. } = root;
     drop(data);
     if let Some(node) = node {
         pending.insert(
@@ -334,6 +367,8 @@ fn backward(
                 (ctx.needs(i), grad, node.parents.get(i))
             {
                 watch(node.op, "the gradient", &grad.data)?;
+                // A gradient has the dtype of its tensor, whatever the operation computed in.
+                let grad = scoped(&RECORDING, create_graph, || grad.to_dtype(parent.dtype))?;
                 accumulate(&mut pending, parent, grad, create_graph)?;
             }
         }
@@ -399,6 +434,16 @@ pub(crate) fn update_in_place<T: Real>(
         let Some((start, end)) = layout.contiguous_offsets() else {
             candle_core::bail!("expected contiguous data");
         };
+        if let CpuStorage::BF16(values) = storage {
+            // bf16 is changed in the precision it is computed in, and rounded once.
+            let values = &mut values[start..end];
+            let mut wide: Vec<T> = values.iter().map(|v| T::of(v.to_f64())).collect();
+            f(&mut wide);
+            for (value, wide) in values.iter_mut().zip(wide) {
+                *value = WithDType::from_f64(Float::to_f64(wide));
+            }
+            return Ok(());
+        }
         f(&mut T::slice_mut(storage)?[start..end]);
         Ok(())
     };

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, DType, Device, Storage, WithDType};
+use candle_core::{CpuStorage, Device, Storage, WithDType};
 
 use crate::{
-    Error, Result, memory, pool,
+    DType, Error, Result, memory, pool,
     simd::math::Float,
     tape::{self, Node},
 };
@@ -18,9 +18,11 @@ use crate::{
 pub struct Tensor {
     pub(crate) data: candle_core::Tensor,
     pub(crate) node: Option<Arc<Node>>,
+    /// The u8 storage holds bools.
+    pub(crate) mask: bool,
 }
 
-/// An element type of float tensors: f32 or f64.
+/// A type in which floats are computed: f32 or f64.
 pub trait Real: Float + WithDType {
     /// The elements of a CPU storage of this type, to be changed in place.
     fn slice_mut(storage: &mut CpuStorage) -> candle_core::Result<&mut [Self]>;
@@ -44,13 +46,13 @@ impl Real for f64 {
     }
 }
 
-/// Runs `$body` with `$t` as the element type of a float dtype.
+/// Runs `$body` with `$t` as the type in which a float dtype is computed: bf16 in f32, see [`DType`].
 #[macro_export]
 #[doc(hidden)]
 macro_rules! with_real {
     ($op:expr, $dtype:expr, $t:ident => $body:expr) => {
-        match $dtype {
-            $crate::DType::F32 => {
+        match $crate::DType::from($dtype) {
+            $crate::DType::F32 | $crate::DType::BF16 => {
                 type $t = f32;
                 $body
             }
@@ -60,7 +62,7 @@ macro_rules! with_real {
             }
             got => Err($crate::Error::DType {
                 op: $op,
-                expected: "f32 or f64",
+                expected: "a float dtype",
                 got,
             }),
         }
@@ -69,8 +71,27 @@ macro_rules! with_real {
 
 impl Tensor {
     /// From candle, without history.
+    /// What candle has and we do not (f16, u32, ...) is widened to the next dtype that holds it.
     pub fn from_candle(data: candle_core::Tensor) -> Self {
-        Self { data, node: None }
+        let storage = DType::from(data.dtype()).storage();
+        let data = match data.dtype() == storage {
+            true => data,
+            // The storage stays as it is only where candle has no conversion for the device.
+            false => data.to_dtype(storage).unwrap_or(data),
+        };
+        Self {
+            data,
+            node: None,
+            mask: false,
+        }
+    }
+
+    /// Bools, from u8 data of zeros and ones.
+    pub(crate) fn from_mask(data: candle_core::Tensor) -> Self {
+        Self {
+            mask: true,
+            ..Self::from_candle(data)
+        }
     }
 
     /// The data as a candle tensor, without history.
@@ -113,7 +134,18 @@ impl Tensor {
             DType::F64 => candle_core::Tensor::from_vec(vec![value; count], shape, cpu)?,
             DType::I64 => candle_core::Tensor::from_vec(vec![value as i64; count], shape, cpu)?,
             DType::U8 => candle_core::Tensor::from_vec(vec![value as u8; count], shape, cpu)?,
-            other => candle_core::Tensor::full(value, shape, cpu)?.to_dtype(other)?,
+            DType::BF16 => {
+                candle_core::Tensor::from_vec(vec![value as f32; count], shape, cpu)?
+                    .to_dtype(dtype.storage())?
+            }
+            DType::Bool => {
+                let flag = u8::from(value != 0.0);
+                return Ok(Self::from_mask(candle_core::Tensor::from_vec(
+                    vec![flag; count],
+                    shape,
+                    cpu,
+                )?));
+            }
         };
         Ok(Self::from_candle(data))
     }
@@ -166,7 +198,11 @@ impl Tensor {
 
     /// The element type.
     pub fn dtype(&self) -> DType {
-        self.data.dtype()
+        if self.mask {
+            DType::Bool
+        } else {
+            self.data.dtype().into()
+        }
     }
 
     /// Where the data lie.
@@ -202,13 +238,32 @@ impl Tensor {
     /// The same values without history.
     #[must_use]
     pub fn detach(&self) -> Self {
-        Self::from_candle(self.data.clone())
+        self.with_data(self.data.clone())
+    }
+
+    /// Other data of the same dtype, without history.
+    pub(crate) fn with_data(&self, data: candle_core::Tensor) -> Self {
+        Self {
+            data,
+            node: None,
+            mask: self.mask,
+        }
+    }
+
+    /// What several operations in a row make of the values as f32 when they are bf16, rounded once at the end; whole
+    /// numbers are taken as floats.
+    pub(crate) fn wide(&self, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        match self.dtype() {
+            DType::F32 | DType::F64 => f(self),
+            DType::BF16 => f(&self.to_dtype(DType::F32)?)?.to_dtype(DType::BF16),
+            other => f(&self.to_dtype(other.float())?),
+        }
     }
 
     /// The same values in memory of their own, without history.
     pub fn copy(&self) -> Result<Self> {
         memory::ensure(self.len(), self.dtype().size_in_bytes())?;
-        Ok(Self::from_candle(self.data.copy()?))
+        Ok(self.with_data(self.data.copy()?))
     }
 
     /// The same values as the start of a new history: gradients with respect to it can be asked for.
@@ -223,7 +278,8 @@ impl Tensor {
         }
         Ok(Self {
             data: self.data.clone(),
-            node: Some(Node::leaf()),
+            node: Some(Node::leaf(self.dtype())),
+            mask: false,
         })
     }
 
@@ -234,14 +290,15 @@ impl Tensor {
         Ok(match self.dtype() {
             DType::F64 => flat.to_vec1::<f64>()?,
             DType::F32 => flat.to_vec1::<f32>()?.into_iter().map(f64::from).collect(),
-            _ => flat.to_dtype(DType::F64)?.to_vec1::<f64>()?,
+            _ => flat.to_dtype(DType::F64.storage())?.to_vec1::<f64>()?,
         })
     }
 
     /// All values in row-major order as i64, for indices and labels. Floats must be whole numbers.
     pub fn to_ints(&self, op: &'static str) -> Result<Vec<i64>> {
-        if self.dtype().is_int() {
-            return Ok(self.data.flatten_all()?.to_dtype(DType::I64)?.to_vec1()?);
+        if !self.dtype().is_float() {
+            let flat = self.data.flatten_all()?;
+            return Ok(flat.to_dtype(DType::I64.storage())?.to_vec1()?);
         }
         let whole = |v: f64| {
             let detail = || format!("expected whole numbers, got {v}");
@@ -291,16 +348,21 @@ impl Tensor {
     }
 }
 
-/// The values of a candle tensor as a slice, made contiguous if need be.
+/// The values of a candle tensor as a slice, made contiguous if need be; bf16 is read as f32.
 pub(crate) fn with_slice<T: WithDType, R>(
     op: &'static str,
     data: &candle_core::Tensor,
     f: impl FnOnce(&[T]) -> R,
 ) -> Result<R> {
-    if !data.is_contiguous() {
+    let widen = data.dtype() == DType::BF16.storage() && T::DTYPE == DType::F32.storage();
+    if widen || !data.is_contiguous() {
         memory::ensure(data.elem_count(), size_of::<T>())?;
     }
-    let data = data.contiguous()?;
+    let data = if widen {
+        data.contiguous()?.to_dtype(T::DTYPE)?
+    } else {
+        data.contiguous()?
+    };
     let (storage, layout) = data.storage_and_layout();
     let Storage::Cpu(cpu) = &*storage else {
         return Err(Error::Value {

@@ -122,7 +122,8 @@ impl Optimizer {
         }
         let names = rule.states().len();
         let states = match dtype {
-            DType::F32 => States::F32(
+            // bf16 is stepped in f32 and rounded once.
+            DType::F32 | DType::BF16 => States::F32(
                 targets
                     .iter()
                     .map(|t| vec![vec![0.0; t.len()]; names])
@@ -135,7 +136,7 @@ impl Optimizer {
                     .collect(),
             ),
             other => {
-                let message = format!("expected f32 or f64, got {}", other.as_str());
+                let message = format!("expected floats, got {}", other.as_str());
                 return Err(Error::Value {
                     what: "parameters",
                     message,

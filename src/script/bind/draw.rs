@@ -19,9 +19,6 @@ pub(crate) fn next_seed(call: &NativeCallContext) -> Outcome<u64> {
 
 /// What floats are kept in by default.
 pub(crate) fn session_dtype(call: &NativeCallContext) -> Outcome<DType> {
-    Ok(if context::of_call(call)?.settings().dtype == "f64" {
-        DType::F64
-    } else {
-        DType::F32
-    })
+    let dtype = DType::parse(&context::of_call(call)?.settings().dtype);
+    Ok(dtype.unwrap_or(DType::F32))
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Float types that tensors can have by default.
-const DTYPES: [&str; 2] = ["f32", "f64"];
+const DTYPES: [&str; 3] = ["f32", "f64", "bf16"];
 
 /// Binds them.
 pub(crate) fn bind(library: &mut Library) {
@@ -83,7 +83,7 @@ fn defaults(library: &mut Library) {
             "dtype",
             "(name?: string) -> string",
             r#"
-            Sets what floats are kept in by default: `"f32"` or `"f64"`. Gives the dtype.
+            Sets what floats are kept in by default: `"f32"`, `"f64"` or `"bf16"`. Gives the dtype.
 
             ```rhai
             dtype("f32");
@@ -120,7 +120,7 @@ fn dtype(call: &NativeCallContext, new: Option<&str>) -> Outcome<ImmutableString
             let fault = Fault::value(format!("{name:?} is not a default dtype"));
             return Err(fault
                 .at(Spot::Argument(0))
-                .hint("allowed: \"f32\", \"f64\"")
+                .hint("allowed: \"f32\", \"f64\", \"bf16\"")
                 .into());
         }
         context.set(|settings| settings.dtype = name.into());

@@ -5,7 +5,7 @@
 //! smaller operand first.
 
 use crate::{
-    DType, Error, Real, Result, Tensor,
+    Error, Real, Result, Tensor,
     simd::{
         kernels::{self, Map2},
         math::Float,
@@ -41,7 +41,7 @@ pub fn broadcast_shape(op: &'static str, a: &[usize], b: &[usize]) -> Result<Vec
 }
 
 /// An elementwise function of two tensors.
-trait Binary: Map2 + 'static {
+pub(super) trait Binary: Map2 + 'static {
     const NAME: &'static str;
     /// The gradient of operand 0 and 1 (of the broadcast shape), from `(a, b, y, g)`.
     fn gradient(which: usize, a: &Tensor, b: &Tensor, y: &Tensor, g: &Tensor) -> Result<Tensor>;
@@ -78,6 +78,8 @@ macro_rules! binary {
     };
 }
 
+pub(super) use binary;
+
 binary!(Add "add" add: "`a + b` with broadcasting.", |a, b| a + b, |a, b, y, g| (Ok(g.clone()), Ok(g.clone())));
 binary!(Sub "sub" sub: "`a - b` with broadcasting.", |a, b| a - b, |a, b, y, g| (Ok(g.clone()), g.neg()));
 binary!(Mul "mul" mul: "`a * b` elementwise with broadcasting.", |a, b| a * b, |a, b, y, g| (g.mul(b), g.mul(a)));
@@ -99,31 +101,28 @@ binary!(Minimum "minimum" minimum: "The smaller of two, NaN if one is; ties shar
     |a, b| if a < b || a.is_nan() { a } else { b },
     |a, b, y, g| (g.mul(&share(b, a)?), g.mul(&share(a, b)?)));
 
-/// 1 where `a > b`, 1/2 where they are equal, 0 else.
+/// Whether `a > b`, 1/2 where they are equal, 0 else.
 fn share(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (over, same) = (a.gt(b)?.to_dtype(a.dtype())?, a.eq(b)?.to_dtype(a.dtype())?);
     over.add(&same.affine(0.5, 0.0)?)
 }
 
-fn apply<B: Binary>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if a.dtype() != b.dtype() {
-        let detail = format!(
-            "dtypes {} and {} differ (convert one with .to(..))",
-            a.dtype().as_str(),
-            b.dtype().as_str()
-        );
-        return Err(Error::Value {
-            op: B::NAME,
-            detail,
-        });
+pub(super) fn apply<B: Binary>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    // On whole numbers these give whole numbers; a quotient, a power and an angle are floats.
+    let exact = !matches!(B::NAME, "div" | "pow" | "atan2");
+    let dtype = match a.dtype().promote(b.dtype()) {
+        d if matches!(B::NAME, "maximum" | "minimum") => d,
+        d if exact => d.counting(),
+        d => d.float(),
+    };
+    if a.dtype() != dtype || b.dtype() != dtype {
+        return apply::<B>(&a.to_dtype(dtype)?, &b.to_dtype(dtype)?);
     }
     let shape = broadcast_shape(B::NAME, a.dims(), b.dims())?;
-    let y = match a.dtype() {
-        DType::F32 | DType::F64 => {
-            with_real!(B::NAME, a.dtype(), T => combine::<T, B>(B::NAME, &a.data, &b.data, &shape))?
-        }
-        _ => return integers(B::NAME, a, b),
-    };
+    if !dtype.is_float() {
+        return integers(B::NAME, a, b);
+    }
+    let y = with_real!(B::NAME, dtype, T => combine::<T, B>(B::NAME, &a.data, &b.data, &shape))?;
     let (sa, sb, sy) = (a.data.clone(), b.data.clone(), y.clone());
     record(B::NAME, y, &[a, b], move |ctx, g| {
         let (a, b, y) = (ctx.input(0, &sa), ctx.input(1, &sb), ctx.output(&sy));
@@ -143,15 +142,6 @@ fn integers(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         "add" => x.broadcast_add(y)?,
         "sub" => x.broadcast_sub(y)?,
         "mul" => x.broadcast_mul(y)?,
-        "div" => {
-            if b.to_ints(op)?.contains(&0) {
-                return Err(Error::Value {
-                    op,
-                    detail: "division of integers by zero".into(),
-                });
-            }
-            x.broadcast_div(y)?
-        }
         "maximum" => x.broadcast_maximum(y)?,
         "minimum" => x.broadcast_minimum(y)?,
         _ => {
@@ -162,7 +152,7 @@ fn integers(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
             });
         }
     };
-    Ok(Tensor::from_candle(data))
+    Ok(a.with_data(data))
 }
 
 fn combine<T: Real, F: Map2>(
@@ -229,20 +219,21 @@ macro_rules! compare {
             $(#[doc = $doc]
             pub fn $method(&self, other: &Tensor) -> Result<Tensor> {
                 broadcast_shape(stringify!($method), self.dims(), other.dims())?;
-                let other = other.data.to_dtype(self.dtype())?;
-                Ok(Tensor::from_candle(self.data.$candle(&other)?))
+                let dtype = self.dtype().promote(other.dtype()).storage();
+                let (a, b) = (self.data.to_dtype(dtype)?, other.data.to_dtype(dtype)?);
+                Ok(Tensor::from_mask(a.$candle(&b)?))
             })+
         }
     };
 }
 
 compare!(
-    gt broadcast_gt "1 where `a > b`, else 0, as u8.",
-    ge broadcast_ge "1 where `a >= b`, else 0, as u8.",
-    lt broadcast_lt "1 where `a < b`, else 0, as u8.",
-    le broadcast_le "1 where `a <= b`, else 0, as u8.",
-    eq broadcast_eq "1 where `a == b`, else 0, as u8.",
-    ne broadcast_ne "1 where `a != b`, else 0, as u8."
+    gt broadcast_gt "Whether `a > b`, elementwise as bool; no history.",
+    ge broadcast_ge "Whether `a >= b`, elementwise as bool; no history.",
+    lt broadcast_lt "Whether `a < b`, elementwise as bool; no history.",
+    le broadcast_le "Whether `a <= b`, elementwise as bool; no history.",
+    eq broadcast_eq "Whether `a == b`, elementwise as bool; no history.",
+    ne broadcast_ne "Whether `a != b`, elementwise as bool; no history."
 );
 
 impl Tensor {
@@ -251,12 +242,9 @@ impl Tensor {
     pub fn where_cond(mask: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let shape = broadcast_shape("where", a.dims(), b.dims())?;
         let shape = broadcast_shape("where", mask.dims(), &shape)?;
-        if a.dtype() != b.dtype() {
-            return Err(Error::DType {
-                op: "where",
-                expected: "two branches of one dtype",
-                got: b.dtype(),
-            });
+        let dtype = a.dtype().promote(b.dtype());
+        if a.dtype() != dtype || b.dtype() != dtype {
+            return Tensor::where_cond(mask, &a.to_dtype(dtype)?, &b.to_dtype(dtype)?);
         }
         let mask = mask
             .data

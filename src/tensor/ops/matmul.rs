@@ -5,7 +5,7 @@
 //! the result does not depend on timing.
 
 use crate::{
-    Error, Real, Result, Tensor, interrupt, pool,
+    DType, Error, Real, Result, Tensor, interrupt, pool,
     pool::Ptr,
     tape::record,
     tensor::{buffer, with_slice},
@@ -180,16 +180,14 @@ impl Tensor {
                 &format!("inner sizes {k} and {l} differ"),
             ));
         }
-        if self.dtype() != other.dtype() {
-            let detail = format!(
-                "dtypes {} and {} differ",
-                self.dtype().as_str(),
-                other.dtype().as_str()
-            );
-            return Err(Error::Value {
-                op: "matmul",
-                detail,
-            });
+        let dtype = self.dtype().promote(other.dtype());
+        if !dtype.is_float() {
+            // Whole numbers below 2^53 are exact in f64.
+            let wide = |x: &Tensor| x.to_dtype(DType::F64);
+            return wide(self)?.product(&wide(other)?)?.to_dtype(DType::I64);
+        }
+        if self.dtype() != dtype || other.dtype() != dtype {
+            return self.to_dtype(dtype)?.product(&other.to_dtype(dtype)?);
         }
         let batch = super::binary::broadcast_shape(
             "matmul",

@@ -11,15 +11,18 @@ use crate::{
 impl Tensor {
     /// `(x - mean) / sqrt(var + eps) * weight + bias` over the last axis; `weight` and `bias`: `[n]`.
     pub fn layer_norm(&self, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-        self.normalise("layer_norm", eps, true)?
-            .mul(affine("layer_norm", self, weight)?)?
-            .add(affine("layer_norm", self, bias)?)
+        let weight = affine("layer_norm", self, weight)?;
+        let bias = affine("layer_norm", self, bias)?;
+        self.wide(|x| {
+            let scaled = x.normalise("layer_norm", eps, true)?.mul(weight)?;
+            scaled.add(bias)
+        })
     }
 
     /// `x / sqrt(mean x^2 + eps) * weight` over the last axis; `weight`: `[n]`.
     pub fn rms_norm(&self, weight: &Tensor, eps: f64) -> Result<Tensor> {
-        self.normalise("rms_norm", eps, false)?
-            .mul(affine("rms_norm", self, weight)?)
+        let weight = affine("rms_norm", self, weight)?;
+        self.wide(|x| x.normalise("rms_norm", eps, false)?.mul(weight))
     }
 
     /// Rows brought to variance 1 (and mean 0 when `centred`).

@@ -18,11 +18,11 @@ impl Tensor {
     /// The sum of all elements, shape `[]`.
     pub fn sum_all(&self) -> Result<Tensor> {
         let y = match self.dtype() {
-            DType::F32 | DType::F64 => with_real!("sum", self.dtype(), T => {
+            dtype if dtype.is_float() => with_real!("sum", dtype, T => {
                 let total = self.with_slice::<T, _>("sum", sum_parallel)?;
                 build::<T>(&[], 1, |_, y| y.fill(T::of(total)))
             })?,
-            _ => self.data.to_dtype(DType::I64)?.sum_all()?,
+            _ => self.data.to_dtype(DType::I64.storage())?.sum_all()?,
         };
         let shape = self.dims().to_vec();
         record("sum", y, &[self], move |_, g| {
@@ -38,10 +38,10 @@ impl Tensor {
         }
         let kept = kept_shape(self.dims(), &axes);
         let y = match self.dtype() {
-            DType::F32 | DType::F64 => {
-                with_real!("sum", self.dtype(), T => sum_axes::<T>(&self.data, &axes))?
+            dtype if dtype.is_float() => {
+                with_real!("sum", dtype, T => sum_axes::<T>(&self.data, &axes))?
             }
-            _ => self.data.to_dtype(DType::I64)?.sum(axes.as_slice())?,
+            _ => self.data.to_dtype(DType::I64.storage())?.sum(axes.as_slice())?,
         };
         let shape = self.dims().to_vec();
         record("sum", y, &[self], move |_, g| {
@@ -66,9 +66,7 @@ impl Tensor {
 
     /// The mean of all elements, shape `[]`; NaN when there are none.
     pub fn mean_all(&self) -> Result<Tensor> {
-        self.floats("mean")?
-            .sum_all()?
-            .affine(1.0 / self.len() as f64, 0.0)
+        self.wide(|x| x.sum_all()?.affine(1.0 / x.len() as f64, 0.0))
     }
 
     /// The mean along some axes, which are dropped.
@@ -78,26 +76,40 @@ impl Tensor {
             .iter()
             .map(|&a| self.dims()[a])
             .product();
-        self.floats("mean")?.sum(axes)?.affine(1.0 / n as f64, 0.0)
+        self.wide(|x| x.sum(axes)?.affine(1.0 / n as f64, 0.0))
     }
 
     /// The variance of all elements or along axes, with `n - 1` in the denominator (as PyTorch).
     pub fn variance(&self, axes: Option<&[i64]>) -> Result<Tensor> {
+        self.variance_with(axes, 1.0)
+    }
+
+    /// The variance with `n - correction` in the denominator.
+    pub fn variance_with(&self, axes: Option<&[i64]>, correction: f64) -> Result<Tensor> {
         let all: Vec<i64> = (0..self.rank() as i64).collect();
         let given = axes.unwrap_or(&all);
         let axes = self.axes("variance", given)?;
         let n: usize = axes.iter().map(|&a| self.dims()[a]).product();
         let kept = kept_shape(self.dims(), &axes);
-        let centred = self.sub(&self.mean(given)?.reshape(&kept)?)?;
-        centred
-            .sqr()?
-            .sum(given)?
-            .affine(1.0 / (n as f64 - 1.0), 0.0)
+        // Without a degree of freedom it is NaN, as in PyTorch.
+        let scale = match n as f64 - correction {
+            freedom if freedom > 0.0 => 1.0 / freedom,
+            _ => f64::NAN,
+        };
+        self.wide(|x| {
+            let centred = x.sub(&x.mean(given)?.reshape(&kept)?)?;
+            centred.sqr()?.sum(given)?.affine(scale, 0.0)
+        })
     }
 
     /// The square root of [`Tensor::variance`].
     pub fn std(&self, axes: Option<&[i64]>) -> Result<Tensor> {
-        self.variance(axes)?.sqrt()
+        self.std_with(axes, 1.0)
+    }
+
+    /// The square root of [`Tensor::variance_with`].
+    pub fn std_with(&self, axes: Option<&[i64]>, correction: f64) -> Result<Tensor> {
+        self.wide(|x| x.variance_with(axes, correction)?.sqrt())
     }
 
     /// The largest element along an axis, which is dropped; the gradient goes to the first of equals.
@@ -223,7 +235,7 @@ impl Tensor {
     }
 
     /// Axes as sorted indices without repetition; negative ones count from the end.
-    fn axes(&self, op: &'static str, axes: &[i64]) -> Result<Vec<usize>> {
+    pub(super) fn axes(&self, op: &'static str, axes: &[i64]) -> Result<Vec<usize>> {
         let mut found = axes
             .iter()
             .map(|&a| self.axis(op, a))
@@ -236,19 +248,6 @@ impl Tensor {
             });
         }
         Ok(found)
-    }
-
-    /// Integers become f32 where a mean is meant; floats stay as they are.
-    fn floats(&self, op: &'static str) -> Result<Tensor> {
-        match self.dtype() {
-            DType::F32 | DType::F64 => Ok(self.clone()),
-            d if d.is_int() => self.to_dtype(DType::F32),
-            got => Err(Error::DType {
-                op,
-                expected: "f32 or f64",
-                got,
-            }),
-        }
     }
 }
 

@@ -28,7 +28,7 @@ impl Tensor {
     /// `x - ln sum e^x` along an axis.
     pub fn log_softmax(&self, axis: i64) -> Result<Tensor> {
         let axis = self.axis("log_softmax", axis)? as i64;
-        self.sub(&self.logsumexp(axis)?.unsqueeze(axis)?)
+        self.wide(|x| x.sub(&x.logsumexp(axis)?.unsqueeze(axis)?))
     }
 
     /// Mean cross-entropy of logits `[n, classes]` against labels `[n]` (whole numbers): `mean -ln softmax(x)[label]`.
@@ -44,9 +44,7 @@ impl Tensor {
                 detail,
             });
         }
-        self.log_softmax(1)?
-            .gather(1, &labels.unsqueeze(1)?)?
-            .mean_all()?
-            .neg()
+        let labels = labels.unsqueeze(1)?;
+        self.wide(|x| x.log_softmax(1)?.gather(1, &labels)?.mean_all()?.neg())
     }
 }

@@ -9,13 +9,13 @@ use crate::{
         kernels::{self, Map1, Map3},
         math::{Float, erf, sigmoid},
     },
-    tape::record,
+    tape::{record, record_as_is},
     tensor::{build, with_slice},
     with_real,
 };
 
 /// An elementwise function.
-trait Unary: Map1 + 'static {
+pub(super) trait Unary: Map1 + 'static {
     /// Its name.
     const NAME: &'static str;
     /// `dy * f'(x)`, from `x`, `y = f(x)` and `dy`.
@@ -25,7 +25,7 @@ trait Unary: Map1 + 'static {
 }
 
 /// A constant added to the multiple of a tensor has this derivative everywhere.
-fn constant(x: &Tensor, value: f64) -> Result<Tensor> {
+pub(super) fn constant(x: &Tensor, value: f64) -> Result<Tensor> {
     Tensor::full(value, x.dims(), x.dtype())
 }
 
@@ -67,6 +67,8 @@ macro_rules! unary {
         }
     };
 }
+
+pub(super) use unary;
 
 unary!(Neg "neg" neg: "`-x`.", |x| -x, |x, y, g| -g, |x, y| constant(x, -1.0));
 unary!(Exp "exp" exp: "`e^x`.", |x| x.exp(), |x, y, g| g * y, |x, y| Ok(y.clone()));
@@ -134,7 +136,32 @@ fn normal_pdf<T: Float>(x: T) -> T {
     T::of(FRAC_1_SQRT_TAU) * (T::of(-0.5) * x * x).exp()
 }
 
-fn apply<U: Unary>(x: &Tensor) -> Result<Tensor> {
+/// What a function does on whole numbers, when it gives whole numbers; others take them as floats.
+fn on_ints(op: &str) -> Option<fn(i64) -> i64> {
+    Some(match op {
+        "neg" => i64::wrapping_neg,
+        "abs" => i64::wrapping_abs,
+        "sign" => i64::signum,
+        "sqr" => |x| x.wrapping_mul(x),
+        "relu" => |x| x.max(0),
+        "floor" | "ceil" | "round" | "trunc" => |x| x,
+        _ => return None,
+    })
+}
+
+pub(super) fn apply<U: Unary>(x: &Tensor) -> Result<Tensor> {
+    if !x.dtype().is_float() {
+        return match on_ints(U::NAME) {
+            Some(f) => {
+                let values = x.to_ints(U::NAME)?.into_iter().map(f).collect();
+                // Bytes have no sign: their negative, like a count of bools, is an i64.
+                let keeps = x.dtype() == DType::U8 && U::NAME != "neg";
+                let dtype = if keeps { DType::U8 } else { DType::I64 };
+                Tensor::from_vec::<i64>(values, x.dims())?.to_dtype(dtype)
+            }
+            None => apply::<U>(&x.to_dtype(x.dtype().float())?),
+        };
+    }
     let y = with_real!(U::NAME, x.dtype(), T => map1::<T, U>(U::NAME, x.candle()))?;
     let (saved_x, saved_y) = (x.data.clone(), y.clone());
     record(U::NAME, y, &[x], move |ctx, g| {
@@ -184,6 +211,9 @@ fn map3<T: Real, F: Map3>(
 impl Tensor {
     /// `scale * x + shift`.
     pub fn affine(&self, scale: f64, shift: f64) -> Result<Tensor> {
+        if !self.dtype().is_float() {
+            return self.to_dtype(self.dtype().float())?.affine(scale, shift);
+        }
         let y = with_real!("affine", self.dtype(), T => {
             let (a, b) = (T::of(scale), T::of(shift));
             self.with_slice::<T, _>("affine", |x| build::<T>(self.dims(), 64, |start, y| {
@@ -199,6 +229,9 @@ impl Tensor {
     pub fn powf(&self, p: f64) -> Result<Tensor> {
         if p == 2.0 {
             return self.sqr();
+        }
+        if !self.dtype().is_float() {
+            return self.to_dtype(self.dtype().float())?.powf(p);
         }
         let y = with_real!("pow", self.dtype(), T => {
             let exponent = T::of(p);
@@ -238,24 +271,28 @@ impl Tensor {
         let saved = self.data.clone();
         record("clamp", y, &[self], move |_, g| {
             let x = Tensor::from_candle(saved.clone());
-            let inside = x.ge(&constant(&x, low)?)?.candle() * x.le(&constant(&x, high)?)?.candle();
-            Ok(vec![Some(
-                g.mul(&indicator(&Tensor::from_candle(inside?), g)?)?,
-            )])
+            let inside = indicator(&x.ge(&constant(&x, low)?)?, g)?
+                .mul(&indicator(&x.le(&constant(&x, high)?)?, g)?)?;
+            Ok(vec![Some(g.mul(&inside)?)])
         })
     }
 
-    /// The values in another dtype. A gradient comes back in the old one; to an integer dtype there is none.
+    /// The values in another dtype; to bool, what is not 0 is true. A gradient comes back in the old
+    /// dtype; to an integer dtype or bool there is none.
     pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
         if dtype == self.dtype() {
             return Ok(self.clone());
         }
         crate::memory::ensure(self.len(), dtype.size_in_bytes())?;
-        let (data, from) = (self.data.to_dtype(dtype)?, self.dtype());
+        if dtype == DType::Bool {
+            let zero = Tensor::scalar(0.0, self.dtype())?;
+            return self.ne(&zero);
+        }
+        let (data, from) = (self.data.to_dtype(dtype.storage())?, self.dtype());
         if !dtype.is_float() {
             return Ok(Tensor::from_candle(data));
         }
-        record("to_dtype", data, &[self], move |_, g| {
+        record_as_is("to_dtype", data, &[self], move |_, g| {
             Ok(vec![Some(g.to_dtype(from)?)])
         })
     }

@@ -225,3 +225,40 @@ fn products_of_vectors_with_jacobians_agree_with_each_other() {
         assert!(close(left, right, 1e-10), "{}: {left} for {right}", op.name);
     }
 }
+
+#[test]
+fn bf16_is_f32_rounded_once() {
+    for_all(|op, shapes| {
+        let run = |dtype| {
+            let x: Vec<Tensor> = inputs(op, shapes, DType::BF16)
+                .iter()
+                .map(|t| t.to_dtype(dtype).unwrap().param().unwrap())
+                .collect();
+            let y = (op.apply)(&x).unwrap();
+            assert_eq!(y.dtype(), dtype, "{}", op.name);
+            let loss = weigh(&y.to_dtype(DType::F64).unwrap()).unwrap();
+            let grads = grad(&loss, &x.iter().collect::<Vec<_>>(), false).unwrap();
+            assert!(grads.iter().all(|g| g.dtype() == dtype), "{}", op.name);
+            let grads: Vec<f64> = grads.iter().flat_map(|g| g.to_vec().unwrap()).collect();
+            (y.to_vec().unwrap(), grads)
+        };
+        let ((y, dy), (wide, dwide)) = (run(DType::BF16), run(DType::F32));
+        // Half a unit in the last of 8 bits; a gradient is rounded at every step of its way.
+        for (got, exact) in y.iter().zip(&wide) {
+            let allowed = exact.abs() / 256.0 + 1e-30;
+            assert!(
+                (got - exact).abs() <= allowed,
+                "{} {shapes:?}: {got} for {exact}",
+                op.name
+            );
+        }
+        let scale = dwide.iter().fold(0.1f64, |m, v| m.max(v.abs()));
+        for (got, exact) in dy.iter().zip(&dwide) {
+            assert!(
+                (got - exact).abs() <= 0.03 * scale,
+                "{} {shapes:?}: gradient {got} for {exact}",
+                op.name
+            );
+        }
+    });
+}

@@ -26,8 +26,10 @@ use crate::{
 enum Elements {
     F32,
     F64,
+    Bf16,
     I64,
     U8,
+    Bool,
 }
 
 /// How a tensor is made.
@@ -57,8 +59,10 @@ impl Target {
         let asked = options.dtype.map(|dtype| match dtype {
             Elements::F32 => DType::F32,
             Elements::F64 => DType::F64,
+            Elements::Bf16 => DType::BF16,
             Elements::I64 => DType::I64,
             Elements::U8 => DType::U8,
+            Elements::Bool => DType::Bool,
         });
         Ok(Self {
             asked,

@@ -19,7 +19,7 @@ pub(super) fn bind(library: &mut Library) {
             r#"
             A part of a tensor. An int takes one place and drops the axis, a range keeps it, `()` takes all,
             an array gives one of these for each axis; negative numbers count from the end. A tensor of ints
-            picks rows, one of comparisons (u8) keeps the rows where it is 1.
+            picks rows, one of bools keeps the rows where it is true.
 
             ```rhai
             let x = arange(12).reshape([3, 4]);
@@ -176,7 +176,7 @@ fn by_tensor(x: &Tensor, picks: &Tensor) -> Result<Tensor, Fault> {
 
 /// The places that a tensor picks along an axis of so many: its numbers, or where its mask is 1.
 fn places(picks: &Tensor, size: usize) -> Result<Tensor, Fault> {
-    if picks.dtype() != DType::U8 {
+    if picks.dtype() != DType::Bool {
         return Ok(picks.clone());
     }
     if picks.dims() != [size] {

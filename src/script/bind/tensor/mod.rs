@@ -41,13 +41,7 @@ fn rows(value: Tensor) -> Box<dyn Iterator<Item = Dynamic>> {
 
 /// The name of a dtype.
 pub(crate) fn dtype_named(name: &str) -> Option<DType> {
-    Some(match name {
-        "f32" => DType::F32,
-        "f64" => DType::F64,
-        "i64" => DType::I64,
-        "u8" => DType::U8,
-        _ => return None,
-    })
+    DType::parse(name)
 }
 
 /// Ints become floats: for operations that only floats have.
@@ -55,23 +49,13 @@ fn real(x: &Tensor) -> TensorResult<Tensor> {
     if x.dtype().is_float() {
         Ok(x.clone())
     } else {
-        x.to_dtype(DType::F32)
+        x.to_dtype(x.dtype().float())
     }
 }
 
-/// Two tensors in one dtype: a float wins over an int, f64 over f32.
+/// Two tensors in one dtype, see [`DType::promote`].
 fn promoted(a: &Tensor, b: &Tensor) -> TensorResult<(Tensor, Tensor)> {
-    let rank = |dtype: DType| match dtype {
-        DType::U8 => 0,
-        DType::I64 => 1,
-        DType::F64 => 3,
-        _ => 2,
-    };
-    let dtype = if rank(a.dtype()) >= rank(b.dtype()) {
-        a.dtype()
-    } else {
-        b.dtype()
-    };
+    let dtype = a.dtype().promote(b.dtype());
     Ok((a.to_dtype(dtype)?, b.to_dtype(dtype)?))
 }
 
