@@ -18,8 +18,10 @@ use crate::{
     tensor::{buffer, with_slice},
 };
 
-/// Elements of a block of columns.
-const BLOCK: usize = 1 << 16;
+/// Elements of a block of columns. Measured on two cores, 3 x 3, 64 to 64 channels, 16 x 28 x 28, f32: 61 GFLOP/s
+/// forward, 35 by the input, 45 by the weight (half of it 56, 33, 36; four times as much 47, 35, 44); a plain product of
+/// these sizes 37.
+const BLOCK: usize = 1 << 17;
 
 /// Positions of a block: a multiple of 16, so that rows start on whole vectors.
 fn width(geo: &Geometry) -> usize {
@@ -95,21 +97,21 @@ fn columns<T: Real>(geo: &Geometry, x: &[T], channels: usize, range: &Range<usiz
     }
 }
 
-/// Adds what [`columns`] has spread back to its places: its transpose.
-fn add_columns<T: Real>(geo: &Geometry, columns: &[T], range: &Range<usize>, x: &mut [T]) {
-    let (plane, taps) = (geo.plane(), geo.taps());
-    for (row, columns) in columns.chunks_exact(range.len()).enumerate() {
-        let Some(x) = x.get_mut(row / taps * plane..(row / taps + 1) * plane) else {
-            return;
-        };
-        geo.runs(row % taps, range.clone(), |at, len, from| {
-            add_strided(
-                T::ONE,
-                &columns[at..at + len],
-                &mut x[from..],
-                geo.stride[1],
-            );
-        });
+crate::simd! {
+    /// Adds what [`columns`] has spread back to its places: its transpose.
+    fn add_columns<T: Real>(geo: &Geometry, columns: &[T], range: &Range<usize>, x: &mut [T]) {
+        let (plane, taps, step) = (geo.plane(), geo.taps(), geo.stride[1]);
+        for (row, columns) in columns.chunks_exact(range.len()).enumerate() {
+            let Some(x) = x.get_mut(row / taps * plane..(row / taps + 1) * plane) else { return };
+            geo.runs(row % taps, range.clone(), #[inline(always)] |at, len, from| {
+                let columns = &columns[at..at + len];
+                if step == 1 {
+                    for (x, y) in x[from..from + len].iter_mut().zip(columns) { *x += *y }
+                } else {
+                    for (x, y) in x[from..].iter_mut().step_by(step).zip(columns) { *x += *y }
+                }
+            });
+        }
     }
 }
 
