@@ -377,7 +377,8 @@ pub(crate) fn with_slice<T: WithDType, R>(
             detail: "needs contiguous data".into(),
         });
     };
-    Ok(f(&all[start..end]))
+    // A view of nothing may start beyond the end.
+    Ok(f(all.get(start..end).unwrap_or(&[])))
 }
 
 /// A new CPU tensor whose elements `fill` writes; the buffer comes uninitialised in effect (zeros

@@ -11,12 +11,17 @@ mod combine;
 pub mod conv;
 mod group_norm;
 pub mod gru;
+mod einsum;
+mod fft;
 mod index;
+mod linalg;
 pub mod linear;
 mod loss;
 mod matmul;
 mod norm;
+pub mod pooling;
 mod reduce;
+pub mod resize;
 mod shape;
 mod softmax;
 mod unary;
@@ -315,6 +320,51 @@ pub const ALL: &[Op] = &[
     conv::CONV_TRANSPOSE1D,
     conv::CONV_TRANSPOSE2D,
     conv::CONV_TRANSPOSE2D_GROUPED,
+    pooling::MAX_POOL1D,
+    pooling::MAX_POOL2D,
+    pooling::AVG_POOL1D,
+    pooling::AVG_POOL2D,
+    pooling::ADAPTIVE_AVG_POOL,
+    resize::UPSAMPLE_NEAREST,
+    resize::UPSAMPLE_LINEAR,
+    resize::PIXEL_SHUFFLE,
+    resize::PAD_CONSTANT,
+    resize::PAD_REFLECT,
+    resize::PAD_REPLICATE,
+    resize::PAD_CIRCULAR,
+    fft::FFT,
+    fft::IFFT,
+    fft::RFFT,
+    fft::IRFFT,
+    fft::IRFFT_ODD,
+    fft::COMPLEX_MUL,
+    fft::COMPLEX_DIV,
+    fft::COMPLEX_EXP,
+    fft::COMPLEX_ABS,
+    fft::CONJ,
+    einsum::EINSUM_BATCHED,
+    einsum::EINSUM_THREE,
+    einsum::EINSUM_DIAGONAL,
+    einsum::EINSUM_ELLIPSIS,
+    linalg::SOLVE,
+    linalg::INV,
+    linalg::DET,
+    linalg::SLOGDET,
+    linalg::CHOLESKY,
+    linalg::QR,
+    linalg::EIGH,
+    linalg::SVD,
+    linalg::LSTSQ,
+    linalg::PINV,
+    linalg::MATRIX_EXP,
+    linalg::DIAGONAL,
+    linalg::DIAG_EMBED,
+    linalg::TRACE,
+    linalg::TRIL,
+    linalg::TRIU,
+    linalg::OUTER,
+    linalg::CROSS,
+    linalg::KRON,
 ];
 
 const fn linear_op(name: &'static str, apply: fn(&[Tensor]) -> Result<Tensor>) -> Op {
