@@ -12,7 +12,7 @@ use rhapsode_tensor::{Tensor, grad_or_zero, interrupt, params::Params, tape};
 use crate::{
     Error, Result,
     observe::{Observer, Step},
-    optim::{AdamOptions, Optimizer, Rule, Schedule},
+    optim::{AdamOptions, Choice, Optimizer, Schedule, ramp},
 };
 
 /// What is learned: parameters, and the loss of a step.
@@ -32,14 +32,14 @@ pub trait Objective: Send {
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The optimizer.
-    pub rule: Arc<dyn Rule>,
+    pub optimizer: Choice,
     /// Steps of the plan, for the schedule.
     pub steps: u64,
-    /// Shape of the learning rate.
-    pub schedule: Schedule,
+    /// How the learning rate changes. `None`: as the optimizer says, else a cosine.
+    pub schedule: Option<Schedule>,
     /// Steps of linear warm-up.
     pub warmup: u64,
-    /// Largest norm of the gradient.
+    /// Largest norm of the gradient. `None`: as the optimizer says.
     pub clip: Option<f64>,
     /// Decay of the moving average.
     pub ema: f64,
@@ -47,11 +47,10 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        let rule = Arc::new(AdamOptions::default());
         Self {
-            rule,
+            optimizer: AdamOptions::default().into(),
             steps: 1000,
-            schedule: Schedule::default(),
+            schedule: None,
             warmup: 0,
             clip: None,
             ema: 0.999,
@@ -63,7 +62,7 @@ impl Default for Plan {
 pub struct Run {
     objective: Box<dyn Objective>,
     optimizer: Optimizer,
-    plan: Plan,
+    ema: f64,
     /// The loss of every step.
     pub losses: Vec<f64>,
     /// Whether the user stopped it before its end.
@@ -75,12 +74,15 @@ pub struct Run {
 impl Run {
     /// A run that has not taken a step yet.
     pub fn new(objective: Box<dyn Objective>, plan: Plan) -> Result<Self> {
-        let mut optimizer = Optimizer::new(plan.rule.clone(), vec![objective.params().flat()])?;
-        optimizer.clip = plan.clip;
+        let mut choice = plan.optimizer;
+        let schedule = plan.schedule.or(choice.schedule).unwrap_or_default();
+        schedule.validate("schedule")?;
+        choice.schedule = Some(schedule.planned(plan.steps, plan.warmup)?);
+        choice.clip = plan.clip.or(choice.clip);
         Ok(Self {
+            optimizer: Optimizer::flat(choice, objective.params())?,
             objective,
-            optimizer,
-            plan,
+            ema: plan.ema,
             losses: Vec::new(),
             interrupted: false,
             changes: Vec::new(),
@@ -104,7 +106,7 @@ impl Run {
 
     /// Another learning rate from the next step on.
     pub fn set_lr(&mut self, lr: f64) -> Result<()> {
-        self.optimizer.set_lr(lr)?;
+        self.optimizer.set_lr(lr, None)?;
         self.changes.push((self.steps() + 1, format!("lr: {lr}")));
         Ok(())
     }
@@ -150,12 +152,8 @@ impl Run {
         let params = self.objective.params().clone();
         let grads = grad_or_zero(loss, &params.tensors().iter().collect::<Vec<_>>())?;
         let flat = [Some(params.gather(&grads)?)];
-        self.optimizer.factor = self
-            .plan
-            .schedule
-            .factor(step, self.plan.steps, self.plan.warmup);
         let average = self.objective.average().map(|a| a.flat());
-        let decay = ramp(self.plan.ema, step);
+        let decay = ramp(self.ema, step);
         match self
             .optimizer
             .step(&flat, average.as_ref().map(|a| (a, decay)))
@@ -198,10 +196,4 @@ impl Run {
             op,
         }
     }
-}
-
-/// The decay of the moving average at a step: small at first, so that the average forgets the start.
-fn ramp(decay: f64, step: u64) -> f64 {
-    let k = step as f64;
-    decay.min((1.0 + k) / (10.0 + k))
 }

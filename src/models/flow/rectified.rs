@@ -27,7 +27,7 @@ use crate::{
     nn::positive,
     observe::{Observer, Step},
     ode::{self, SolveOptions, Solver},
-    optim::{AdamOptions, Rule, Schedule},
+    optim::{AdamOptions, Choice, Schedule},
     reference::Reference,
     train::{Objective, Plan, Run},
 };
@@ -54,12 +54,12 @@ pub struct FitOptions {
     pub batch: usize,
     /// The optimizer, e.g. `optim::adam(#{ lr: 1e-3 })` (default: that one).
     #[serde(skip)]
-    pub optimizer: Option<Arc<dyn Rule>>,
+    pub optimizer: Option<Choice>,
     /// Labels of the data, a tensor `[n]` of class numbers, for a flow with classes (default: none).
     #[serde(skip)]
     pub labels: Option<Tensor>,
-    /// Shape of the learning rate over the steps (default "cosine").
-    pub schedule: Schedule,
+    /// How the learning rate changes over the steps (default: as the optimizer says, else "cosine").
+    pub schedule: Option<Schedule>,
     /// Steps over which the learning rate rises from 0 (default 0).
     pub warmup: u64,
     /// Largest norm of the gradient; larger ones are scaled down to it (> 0; default: any).
@@ -81,7 +81,7 @@ impl Default for FitOptions {
             batch: 256,
             optimizer: None,
             labels: None,
-            schedule: Schedule::default(),
+            schedule: None,
             warmup: 0,
             clip: None,
             ema: 0.999,
@@ -226,12 +226,12 @@ impl RectifiedFlow {
         options.validate()?;
         let objective = FlowMatching::new(self.clone(), data, options)?;
         let plan = Plan {
-            rule: options
+            optimizer: options
                 .optimizer
                 .clone()
-                .unwrap_or_else(|| Arc::new(AdamOptions::default())),
+                .unwrap_or_else(|| AdamOptions::default().into()),
             steps: options.steps,
-            schedule: options.schedule,
+            schedule: options.schedule.clone(),
             warmup: options.warmup,
             clip: options.clip,
             ema: options.ema,

@@ -1,19 +1,24 @@
-//! Adam and AdamW. The step is one fused pass, see [`rhapsode_tensor::ops::adam`].
+//! Adam, and AdamW with weight decay apart from the gradient.
 
 use rhapsode_tensor::{
-    ops::adam::{AdamStep, adam},
+    ops::update::{Slots, Update},
     simd::math::Float,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Rule, RuleOn, StepInput, build, check_lr};
-use crate::{Error, Result, reference::Reference};
+use super::{
+    Kind, Rule, RuleOn, StepInput,
+    checks::{decays, not_negative, positive},
+    choice::build,
+};
+use crate::{Result, reference::Reference};
 
 /// `optim::adam` in [`super::ALL`].
 pub const ADAM: Kind = Kind {
     name: "adam",
     summary: "Adam: steps scaled by running first and second moments of the gradient",
+    equation: "g <- g + weight_decay p;  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  p <- p - lr m / (1 - b1^k) / (sqrt(v / (1 - b2^k)) + eps)",
     reference: Reference {
         key: "kingma2014adam",
         title: "Adam: A Method for Stochastic Optimization",
@@ -22,13 +27,14 @@ pub const ADAM: Kind = Kind {
         arxiv: "1412.6980",
     },
     schema: || schemars::schema_for!(AdamOptions),
-    build: |options| build(options, AdamOptions::validate),
+    build: build::<AdamOptions>,
 };
 
 /// `optim::adamw` in [`super::ALL`].
 pub const ADAMW: Kind = Kind {
     name: "adamw",
     summary: "Adam with weight decay apart from the gradient",
+    equation: "p <- (1 - lr weight_decay) p;  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  p <- p - lr m / (1 - b1^k) / (sqrt(v / (1 - b2^k)) + eps)",
     reference: Reference {
         key: "loshchilov2017decoupled",
         title: "Decoupled Weight Decay Regularization",
@@ -37,7 +43,7 @@ pub const ADAMW: Kind = Kind {
         arxiv: "1711.05101",
     },
     schema: || schemars::schema_for!(AdamWOptions),
-    build: |options| build(options, AdamWOptions::validate),
+    build: build::<AdamWOptions>,
 };
 
 /// Options of Adam.
@@ -46,13 +52,11 @@ pub const ADAMW: Kind = Kind {
 pub struct AdamOptions {
     /// Learning rate (>= 0; default 1e-3).
     pub lr: f64,
-    /// Decay of the running mean of the gradient (in [0, 1); default 0.9).
-    pub beta1: f64,
-    /// Decay of the running mean of its square (in [0, 1); default 0.999).
-    pub beta2: f64,
+    /// Decays of the running means of the gradient and of its square (each in [0, 1); default [0.9, 0.999]).
+    pub betas: [f64; 2],
     /// Added to the root of the second moment (> 0; default 1e-8).
     pub eps: f64,
-    /// L2 term added to the gradient (>= 0; default 0).
+    /// L2 term added to the gradient, per unit of the parameter (>= 0; default 0).
     pub weight_decay: f64,
 }
 
@@ -60,18 +64,10 @@ impl Default for AdamOptions {
     fn default() -> Self {
         Self {
             lr: 1e-3,
-            beta1: 0.9,
-            beta2: 0.999,
+            betas: [0.9, 0.999],
             eps: 1e-8,
             weight_decay: 0.0,
         }
-    }
-}
-
-impl AdamOptions {
-    /// Refuses impossible values.
-    pub fn validate(&self) -> Result<()> {
-        validate(self.lr, self.beta1, self.beta2, self.eps, self.weight_decay)
     }
 }
 
@@ -81,13 +77,11 @@ impl AdamOptions {
 pub struct AdamWOptions {
     /// Learning rate (>= 0; default 1e-3).
     pub lr: f64,
-    /// Decay of the running mean of the gradient (in [0, 1); default 0.9).
-    pub beta1: f64,
-    /// Decay of the running mean of its square (in [0, 1); default 0.999).
-    pub beta2: f64,
+    /// Decays of the running means of the gradient and of its square (each in [0, 1); default [0.9, 0.999]).
+    pub betas: [f64; 2],
     /// Added to the root of the second moment (> 0; default 1e-8).
     pub eps: f64,
-    /// Share of the weights lost each step, per unit of learning rate (>= 0; default 1e-2).
+    /// Share of the parameters lost each step, per unit of learning rate (>= 0; default 1e-2).
     pub weight_decay: f64,
 }
 
@@ -95,110 +89,65 @@ impl Default for AdamWOptions {
     fn default() -> Self {
         Self {
             lr: 1e-3,
-            beta1: 0.9,
-            beta2: 0.999,
+            betas: [0.9, 0.999],
             eps: 1e-8,
             weight_decay: 1e-2,
         }
     }
 }
 
-impl AdamWOptions {
-    /// Refuses impossible values.
-    pub fn validate(&self) -> Result<()> {
-        validate(self.lr, self.beta1, self.beta2, self.eps, self.weight_decay)
+/// The numbers of a step of Adam in the form of the inner loop, with bias correction:
+/// `p <- keep p - rate m / (correct sqrt(v) + eps)`.
+#[derive(Clone, Copy)]
+struct Moments<T> {
+    beta1: T,
+    beta2: T,
+    rest1: T,
+    rest2: T,
+    rate: T,
+    correct: T,
+    eps: T,
+    keep: T,
+    l2: T,
+}
+
+impl<T: Float> Update<T> for Moments<T> {
+    const STATES: usize = 2;
+
+    #[inline(always)]
+    fn one(self, p: &mut T, [m, v, ..]: &mut Slots<T>, g: T) {
+        let g = self.l2.fma(*p, g);
+        *m = self.beta1.fma(*m, self.rest1 * g);
+        *v = self.beta2.fma(*v, self.rest2 * g * g);
+        *p = self.keep * *p - self.rate * *m / (v.sqrt().fma(self.correct, self.eps));
     }
 }
 
-fn validate(lr: f64, beta1: f64, beta2: f64, eps: f64, weight_decay: f64) -> Result<()> {
-    check_lr(lr)?;
-    for (key, beta) in [("beta1", beta1), ("beta2", beta2)] {
-        if !(0.0..1.0).contains(&beta) {
-            return Err(Error::option(
-                key,
-                format!("must lie in [0, 1), got {beta}"),
-            ));
-        }
-    }
-    if !(eps > 0.0 && eps.is_finite()) {
-        return Err(Error::option(
-            "eps",
-            format!("must be a finite number > 0, got {eps}"),
-        ));
-    }
-    if !(weight_decay >= 0.0 && weight_decay.is_finite()) {
-        return Err(Error::option(
-            "weight_decay",
-            format!("must be a finite number >= 0, got {weight_decay}"),
-        ));
-    }
-    Ok(())
-}
-
-fn run<T: Float>(input: StepInput<T>, mut numbers: AdamStep) {
-    let StepInput {
-        p,
-        g,
-        states,
-        average,
-        lr,
-        scale,
-        step,
-    } = input;
-    let [m, v] = states else { return };
-    numbers.lr = lr;
-    numbers.scale = scale;
-    numbers.step = step;
-    adam(p, m, v, g, average, &numbers);
+/// A step with weight decay apart from the gradient (`decay`) or added to it (`l2`).
+fn step<T: Float>(input: StepInput<T>, [beta1, beta2]: [f64; 2], eps: f64, decay: f64, l2: f64) {
+    let (lr, k) = (input.lr, input.step as f64);
+    input.sweep(Moments {
+        beta1: T::of(beta1),
+        beta2: T::of(beta2),
+        rest1: T::of(1.0 - beta1),
+        rest2: T::of(1.0 - beta2),
+        rate: T::of(lr / (1.0 - beta1.powf(k))),
+        correct: T::of(1.0 / (1.0 - beta2.powf(k)).sqrt()),
+        eps: T::of(eps),
+        keep: T::of(1.0 - lr * decay),
+        l2: T::of(l2),
+    });
 }
 
 impl<T: Float> RuleOn<T> for AdamOptions {
     fn step(&self, input: StepInput<T>) {
-        let Self {
-            lr,
-            beta1,
-            beta2,
-            eps,
-            weight_decay,
-        } = *self;
-        run(
-            input,
-            AdamStep {
-                lr,
-                beta1,
-                beta2,
-                eps,
-                decay: 0.0,
-                l2: weight_decay,
-                scale: 1.0,
-                step: 1,
-            },
-        );
+        step(input, self.betas, self.eps, 0.0, self.weight_decay);
     }
 }
 
 impl<T: Float> RuleOn<T> for AdamWOptions {
     fn step(&self, input: StepInput<T>) {
-        let Self {
-            lr,
-            beta1,
-            beta2,
-            eps,
-            weight_decay,
-        } = *self;
-        run(
-            input,
-            AdamStep {
-                lr,
-                beta1,
-                beta2,
-                eps,
-                decay: weight_decay,
-                l2: 0.0,
-                scale: 1.0,
-                step: 1,
-            },
-        );
+        step(input, self.betas, self.eps, self.weight_decay, 0.0);
     }
 }
 
@@ -215,6 +164,12 @@ impl Rule for AdamOptions {
     fn options(&self) -> serde_json::Value {
         serde_json::to_value(self).unwrap_or_default()
     }
+    fn validate(&self) -> Result<()> {
+        not_negative("lr", self.lr)?;
+        decays("betas", &self.betas)?;
+        positive("eps", self.eps)?;
+        not_negative("weight_decay", self.weight_decay)
+    }
 }
 
 impl Rule for AdamWOptions {
@@ -229,5 +184,11 @@ impl Rule for AdamWOptions {
     }
     fn options(&self) -> serde_json::Value {
         serde_json::to_value(self).unwrap_or_default()
+    }
+    fn validate(&self) -> Result<()> {
+        not_negative("lr", self.lr)?;
+        decays("betas", &self.betas)?;
+        positive("eps", self.eps)?;
+        not_negative("weight_decay", self.weight_decay)
     }
 }

@@ -64,7 +64,7 @@ fn learns_the_mean_and_deviation_of_a_gaussian() {
         };
         let options = FitOptions {
             batch: 256,
-            optimizer: Some(Arc::new(rule)),
+            optimizer: Some(rule.into()),
             ..fit_options(800)
         };
         let run = flow

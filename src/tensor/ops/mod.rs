@@ -5,7 +5,6 @@
 //! `tests/contract.rs` holds each against finite differences in f64 (also second derivatives), f32
 //! against f64, and strided, broadcast, empty and odd-length inputs.
 
-pub mod adam;
 mod binary;
 mod combine;
 pub mod conv;
@@ -25,6 +24,7 @@ pub mod resize;
 mod shape;
 mod softmax;
 mod unary;
+pub mod update;
 
 pub use binary::broadcast_shape;
 pub use loss::mse_reference;
