@@ -12,9 +12,7 @@ use std::sync::Arc;
 use candle_core::{Module, Var};
 use candle_nn::{Conv2d, Conv2dConfig, Linear};
 
-use crate::{
-    DType, Error, Result, Tensor, ops::linear::Activation, random::Stream, tape::record,
-};
+use crate::{DType, Error, Result, Tensor, ops::linear::Activation, random::Stream, tape::record};
 
 /// A frozen candle module; clones share it.
 #[derive(Clone)]

@@ -67,14 +67,21 @@ impl Attention {
         let mut bias = None;
         if self.causal {
             if t != s {
-                let message = format!("needs as many places in the context as in x, got {s} and {t}");
+                let message =
+                    format!("needs as many places in the context as in x, got {s} and {t}");
                 return Err(Error::Value {
                     what: "causal attention",
                     message,
                 });
             }
             memory::ensure(memory::count("causal mask", &[t, t])?, size_of::<f64>())?;
-            let seen = |i: usize| if i % t > i / t { f64::NEG_INFINITY } else { 0.0 };
+            let seen = |i: usize| {
+                if i % t > i / t {
+                    f64::NEG_INFINITY
+                } else {
+                    0.0
+                }
+            };
             let values = (0..t * t).map(seen).collect();
             bias = Some(Tensor::from_vec::<f64>(values, &[t, t])?);
         }
@@ -100,7 +107,9 @@ fn mask_bias(mask: &Tensor, n: usize, t: usize, s: usize) -> Result<Tensor> {
         got => {
             return Err(Error::Shape {
                 what: "mask",
-                expected: format!("[{t}, {s}] or [{n}, {t}, {s}], nonzero where a place may be seen"),
+                expected: format!(
+                    "[{t}, {s}] or [{n}, {t}, {s}], nonzero where a place may be seen"
+                ),
                 got: got.to_vec(),
             });
         }
@@ -119,7 +128,9 @@ fn every_place_sees_one(bias: &Tensor) -> Result<()> {
     match bias.to_vec()?.chunks_exact(s.max(1)).position(blind) {
         Some(row) => Err(Error::Value {
             what: "mask",
-            message: format!("row {row} lets its place see nothing: at least one entry must be nonzero"),
+            message: format!(
+                "row {row} lets its place see nothing: at least one entry must be nonzero"
+            ),
         }),
         None => Ok(()),
     }
@@ -189,7 +200,12 @@ impl Module for Attention {
         }
         let mut project = |x: &Tensor| -> Result<Tensor> {
             let (weight, bias) = (pass.param()?, pass.param()?);
-            Ok(linear::linear(x, weight, bias, linear::Activation::Identity)?)
+            Ok(linear::linear(
+                x,
+                weight,
+                bias,
+                linear::Activation::Identity,
+            )?)
         };
         let mut q = self.split(&project(x)?)?;
         let mut k = self.split(&project(context)?)?;
@@ -203,11 +219,20 @@ impl Module for Attention {
             scores = scores.add(&bias)?;
         }
         let weights = scores.softmax(-1)?;
-        let mask = if self.dropout > 0.0 { pass.mask() } else { None };
+        let mask = if self.dropout > 0.0 {
+            pass.mask()
+        } else {
+            None
+        };
         let weights = drop_out(&weights, self.dropout, mask)?;
         let y = weights.matmul(&v)?.permute(&[0, 2, 1, 3])?;
         let y = y.reshape(&[n, t, self.size])?;
         let (weight, bias) = (pass.param()?, pass.param()?);
-        Ok(linear::linear(&y, weight, bias, linear::Activation::Identity)?)
+        Ok(linear::linear(
+            &y,
+            weight,
+            bias,
+            linear::Activation::Identity,
+        )?)
     }
 }

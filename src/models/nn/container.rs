@@ -37,7 +37,13 @@ impl Module for Sequential {
     fn forward(&self, pass: &mut Pass, x: &Tensor, _: &[&Tensor]) -> Result<Tensor> {
         let mut h = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            h = pass.run(&format!("layers.{i}"), layer.kind(), layer.module(), &h, &[])?;
+            h = pass.run(
+                &format!("layers.{i}"),
+                layer.kind(),
+                layer.module(),
+                &h,
+                &[],
+            )?;
         }
         Ok(h)
     }
@@ -103,7 +109,10 @@ impl Custom {
             .map(|(name, value)| (name.clone(), value.dims().to_vec()));
         Self {
             params: shapes.collect(),
-            values: params.into_iter().map(|(_, value)| value.detach()).collect(),
+            values: params
+                .into_iter()
+                .map(|(_, value)| value.detach())
+                .collect(),
             forward: Some(forward),
         }
     }

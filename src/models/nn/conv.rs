@@ -237,7 +237,8 @@ impl<const N: usize> Common<N> {
         }
         let groups = self.walk.groups;
         if !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
-            let message = format!("must divide inputs {inputs} and outputs {outputs}, got {groups}");
+            let message =
+                format!("must divide inputs {inputs} and outputs {outputs}, got {groups}");
             return Err(Error::option("groups", message));
         }
         Ok(())

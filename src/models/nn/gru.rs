@@ -90,7 +90,11 @@ impl Module for Gru {
         for layer in 0..self.layers {
             let inputs = if layer == 0 { self.inputs } else { self.hidden };
             build.param(&format!("weight_ih_l{layer}"), &[gates, inputs], fill());
-            build.param(&format!("weight_hh_l{layer}"), &[gates, self.hidden], fill());
+            build.param(
+                &format!("weight_hh_l{layer}"),
+                &[gates, self.hidden],
+                fill(),
+            );
             build.param(&format!("bias_ih_l{layer}"), &[gates], fill());
             build.param(&format!("bias_hh_l{layer}"), &[gates], fill());
         }

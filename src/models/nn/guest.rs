@@ -61,7 +61,12 @@ fn layers(checkpoint: &Checkpoint, prefix: &str) -> Result<Vec<(Tensor, Option<T
     }
     numbers.sort_unstable();
     if numbers.is_empty() {
-        let names: Vec<&str> = checkpoint.tensors.iter().take(5).map(|(n, _)| n.as_str()).collect();
+        let names: Vec<&str> = checkpoint
+            .tensors
+            .iter()
+            .take(5)
+            .map(|(n, _)| n.as_str())
+            .collect();
         return Err(refuse(format!(
             "the file has no tensor `{prefix}<number>.weight`; it begins with {}",
             names.join(", ")
@@ -94,7 +99,9 @@ pub fn load(checkpoint: &Checkpoint, options: &GuestOptions) -> Result<Guest> {
     let stride = options.stride.unwrap_or(1);
     super::positive("stride", stride)?;
     let layers = layers(checkpoint, &options.prefix)?;
-    let dtype = layers.first().map_or(rhapsode_tensor::DType::F32, |(w, _)| w.dtype());
+    let dtype = layers
+        .first()
+        .map_or(rhapsode_tensor::DType::F32, |(w, _)| w.dtype());
     let frozen = Frozen {
         activation: options.activation.unwrap_or(Activation::Relu).into(),
         layers,

@@ -8,9 +8,10 @@ use rhapsode_tensor::{DType, Tensor, memory, params::Params, random::Stream};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Activation, Attention, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Custom, Dropout,
-    AvgPool2d, Embedding, Fill, Flatten, GlobalAvgPool, GroupNorm, Gru, LayerNorm, Linear, MaxPool2d,
-    MlpOptions, Reshape, Residual, RmsNorm, Sequential, StableEmbedding, TimeEmbedding, Unet, Upsample,
+    Activation, Attention, AvgPool2d, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Custom,
+    Dropout, Embedding, Fill, Flatten, GlobalAvgPool, GroupNorm, Gru, LayerNorm, Linear, MaxPool2d,
+    MlpOptions, Reshape, Residual, RmsNorm, Sequential, StableEmbedding, TimeEmbedding, Unet,
+    Upsample,
 };
 use crate::{Error, Result};
 
@@ -170,12 +171,21 @@ impl Layer {
         }
     }
 
+    /// How deep layers lie in layers: 1 for one alone.
+    pub(crate) fn depth(&self) -> usize {
+        let inner = self.children().iter().map(|(_, layer)| layer.depth()).max();
+        1 + inner.unwrap_or(0)
+    }
+
     /// Whether it or a layer in it does something else in training.
     pub fn has_dropout(&self) -> bool {
         match self {
             Layer::Dropout(_) => true,
             Layer::Attention(attention) => attention.dropout > 0.0,
-            other => other.children().iter().any(|(_, layer)| layer.has_dropout()),
+            other => other
+                .children()
+                .iter()
+                .any(|(_, layer)| layer.has_dropout()),
         }
     }
 }
@@ -338,7 +348,10 @@ impl<'a> Pass<'a> {
         let (first, noted) = (self.next, self.rows.as_ref().map_or(0, Vec::len));
         let y = layer.forward(self, x, more)?;
         let params = self.params.slots().get(first..self.next).unwrap_or(&[]);
-        let params = params.iter().map(|s| s.shape.iter().product::<usize>()).sum();
+        let params = params
+            .iter()
+            .map(|s| s.shape.iter().product::<usize>())
+            .sum();
         let path = self.name();
         if let Some(rows) = self.rows.as_mut().filter(|rows| rows.len() == noted) {
             rows.push(Row {

@@ -4,10 +4,7 @@ use rhapsode_tensor::{Tensor, ops::linear};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Activation, Build, Fill, Init, MlpOptions, Module, Pass, mlp,
-    mlp::positive,
-};
+use super::{Activation, Build, Fill, Init, MlpOptions, Module, Pass, mlp, mlp::positive};
 use crate::Result;
 
 /// Options of a linear layer: `act(x W^T + b)`, `[.., inputs] -> [.., outputs]`.

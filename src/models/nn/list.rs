@@ -291,7 +291,12 @@ pub const ALL: &[Kind] = &[
         &[&[4]],
         &[4, 5],
     ),
-    plain("relu", || Layer::Activation(Activation::Relu), &[&[3, 5]], &[3, 5]),
+    plain(
+        "relu",
+        || Layer::Activation(Activation::Relu),
+        &[&[3, 5]],
+        &[3, 5],
+    ),
     kind::<Flatten>(
         "flatten",
         || Layer::Flatten(Flatten::default()),
@@ -334,10 +339,5 @@ pub const ALL: &[Kind] = &[
     ),
     plain("sequential", sequential, &[&[2, 2, 6, 4]], &[2, 3]),
     plain("residual", residual, &[&[4, 5]], &[4, 5]),
-    kind::<Unet>(
-        "unet",
-        unet,
-        &[&[2, 2, 4, 6], &[2]],
-        &[2, 3, 4, 6],
-    ),
+    kind::<Unet>("unet", unet, &[&[2, 2, 4, 6], &[2]], &[2, 3, 4, 6]),
 ];

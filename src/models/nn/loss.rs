@@ -181,7 +181,10 @@ pub fn cross_entropy(
             return Ok(hit);
         }
         let even = log.mean(&[1])?.neg()?;
-        Ok(Tensor::combine(&[(1.0 - smoothing, &hit), (smoothing, &even)])?)
+        Ok(Tensor::combine(&[
+            (1.0 - smoothing, &hit),
+            (smoothing, &even),
+        ])?)
     };
     if x.rank() >= 2 && target.dims() == x.dims() {
         let log = x.log_softmax(1)?;
@@ -245,7 +248,9 @@ mod tests {
     fn shapes_and_values_that_cannot_be_meant_are_refused() {
         let x = row(&[0.5, -2.0, 3.0]);
         let column = x.t().unwrap();
-        let message = mse_loss(&x, &column, Reduction::Mean).unwrap_err().to_string();
+        let message = mse_loss(&x, &column, Reduction::Mean)
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             message,
             "mse_loss: expected a target of the shape of the prediction [1, 3], got [3, 1]"
@@ -254,7 +259,10 @@ mod tests {
         let message = cross_entropy(&x, &label, 0.0, Reduction::Mean)
             .unwrap_err()
             .to_string();
-        assert_eq!(message, "cross_entropy: class numbers must lie in 0..3, got 3");
+        assert_eq!(
+            message,
+            "cross_entropy: class numbers must lie in 0..3, got 3"
+        );
         assert!(bce_with_logits(&x, &x, Reduction::Mean).is_err());
         assert!(huber_loss(&x, &x, 0.0, Reduction::Mean).is_err());
     }

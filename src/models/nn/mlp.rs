@@ -157,12 +157,7 @@ pub(crate) fn forward(
             options.activation
         };
         let at = first + 2 * i;
-        h = linear::linear(
-            &h,
-            params.get(at)?,
-            params.get(at + 1)?,
-            act.into(),
-        )?;
+        h = linear::linear(&h, params.get(at)?, params.get(at + 1)?, act.into())?;
     }
     Ok(h)
 }

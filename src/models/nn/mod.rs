@@ -95,7 +95,8 @@ impl Activation {
     pub fn name(self) -> &'static str {
         let kernel = Kernel::from(self);
         let mut all = Kernel::ALL.iter();
-        all.find(|(_, act)| *act == kernel).map_or("", |(name, _)| name)
+        all.find(|(_, act)| *act == kernel)
+            .map_or("", |(name, _)| name)
     }
 
     /// The activation of a name.

@@ -16,14 +16,14 @@ use std::sync::{
 
 use rhapsode_tensor::{DType, Tensor, no_grad, params::Params, random::Stream};
 
-use super::{
-    Build, Layer, Pass, Residual, Row, Sequential,
-    layer::draw,
-};
+use super::{Build, Layer, Pass, Residual, Row, Sequential, layer::draw};
 use crate::{Error, Result, checkpoint::Checkpoint};
 
 /// The kind under which checkpoints are saved.
 pub const KIND: &str = "nn";
+
+/// How deep networks may be nested: walks through them recurse, and so does the reader of their files.
+const DEEPEST: usize = 24;
 
 /// Where the parameters of a network lie.
 #[derive(Clone)]
@@ -105,14 +105,20 @@ impl Net {
 
     fn join(layer: Layer, parts: Vec<Net>, seed: u64) -> Result<Self> {
         layer.module().validate()?;
-        let refuse = |message: String| Error::Value {
-            what: "sequential",
-            message,
-        };
+        let what = layer.kind();
+        let refuse = |message: String| Error::Value { what, message };
+        if layer.depth() > DEEPEST {
+            return Err(refuse(format!(
+                "networks are nested at most {DEEPEST} deep: put the layers into one list"
+            )));
+        }
         let mut values = Vec::new();
         let mut dtype = None;
         for (i, (part, (name, _))) in parts.iter().zip(layer.children()).enumerate() {
-            let twice = parts.iter().take(i).any(|p| Arc::ptr_eq(&p.place, &part.place));
+            let twice = parts
+                .iter()
+                .take(i)
+                .any(|p| Arc::ptr_eq(&p.place, &part.place));
             if part.place().joined || twice {
                 return Err(refuse(format!(
                     "layer {i} ({}) belongs to a network already: its parameters cannot lie in two (take its .copy())",
@@ -198,7 +204,8 @@ impl Net {
         if place.joined {
             return Err(Error::Value {
                 what: self.layer.kind(),
-                message: "is a part of a larger network: train that one, or a .copy() of this".into(),
+                message: "is a part of a larger network: train that one, or a .copy() of this"
+                    .into(),
             });
         }
         Ok(place.params)
@@ -210,11 +217,7 @@ impl Net {
         let own = place.first..place.first + place.count;
         let slots = place.params.slots().get(own.clone()).unwrap_or(&[]);
         let tensors = place.params.tensors().get(own).unwrap_or(&[]);
-        let name = |name: &str| {
-            name.strip_prefix(&place.prefix)
-                .unwrap_or(name)
-                .to_string()
-        };
+        let name = |name: &str| name.strip_prefix(&place.prefix).unwrap_or(name).to_string();
         slots
             .iter()
             .zip(tensors)
@@ -251,7 +254,9 @@ impl Net {
     /// Training mode or evaluation mode, for it and its parts.
     pub fn set_training(&self, training: bool) {
         self.training.store(training, Ordering::Relaxed);
-        self.parts.iter().for_each(|part| part.set_training(training));
+        self.parts
+            .iter()
+            .for_each(|part| part.set_training(training));
     }
 
     /// Whether it is in training mode.
@@ -272,7 +277,12 @@ impl Net {
     }
 
     /// The output where dropout draws from `masks`, or does not drop.
-    pub(crate) fn pass(&self, x: &Tensor, more: &[&Tensor], masks: Option<Stream>) -> Result<Tensor> {
+    pub(crate) fn pass(
+        &self,
+        x: &Tensor,
+        more: &[&Tensor],
+        masks: Option<Stream>,
+    ) -> Result<Tensor> {
         let place = self.place();
         self.check(x, more)?;
         let mut pass = Pass::new(&place.params, place.first, masks);
@@ -283,11 +293,7 @@ impl Net {
     fn check(&self, x: &Tensor, more: &[&Tensor]) -> Result<()> {
         let named = self.layer.more();
         if more.len() > named.len() {
-            let message = format!(
-                "takes {} inputs, got {}",
-                named.len() + 1,
-                more.len() + 1
-            );
+            let message = format!("takes {} inputs, got {}", named.len() + 1, more.len() + 1);
             return Err(Error::Value {
                 what: self.layer.kind(),
                 message,
@@ -406,7 +412,10 @@ impl Net {
         }
         let layer: Layer = serde_json::from_value(checkpoint.options.clone())
             .map_err(|e| bad(format!("its layers do not fit: {e}")))?;
-        let dtype = checkpoint.tensors.first().map_or(DType::F32, |(_, t)| t.dtype());
+        let dtype = checkpoint
+            .tensors
+            .first()
+            .map_or(DType::F32, |(_, t)| t.dtype());
         let net = Self::new(layer, 0, dtype)?;
         net.fill(checkpoint)?;
         net.set_training(false);

@@ -115,7 +115,10 @@ impl Module for GroupNorm {
         positive("groups", self.groups)?;
         positive("channels", self.channels)?;
         if !self.channels.is_multiple_of(self.groups) {
-            let message = format!("must divide channels {}, got {}", self.channels, self.groups);
+            let message = format!(
+                "must divide channels {}, got {}",
+                self.channels, self.groups
+            );
             return Err(Error::option("groups", message));
         }
         check_eps(self.eps)
@@ -169,7 +172,11 @@ pub(crate) fn drop_out(x: &Tensor, p: f64, mask: Option<Stream>) -> Result<Tenso
     stream.uniform(&mut draws);
     let keep = 1.0 / (1.0 - p);
     for draw in &mut draws {
-        *draw = if f64::from(*draw) < p { 0.0 } else { keep as f32 };
+        *draw = if f64::from(*draw) < p {
+            0.0
+        } else {
+            keep as f32
+        };
     }
     let mask = Tensor::from_vec(draws, x.dims())?;
     // In f64 the factor of f32 would be off in the eighth place.

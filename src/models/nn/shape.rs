@@ -111,7 +111,10 @@ impl Module for Reshape {
                 Ok(x.reshape(&[&[n], self.shape.as_slice()].concat())?)
             }
             _ => Err(pass.refuse(
-                format!("[n, ..] with {count} numbers a sample, for {:?}", self.shape),
+                format!(
+                    "[n, ..] with {count} numbers a sample, for {:?}",
+                    self.shape
+                ),
                 x,
             )),
         }

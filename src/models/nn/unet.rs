@@ -92,16 +92,32 @@ impl Block {
         Ok(())
     }
 
-    fn forward(&self, name: &str, pass: &mut Pass, x: &Tensor, e: Option<&Tensor>) -> Result<Tensor> {
+    fn forward(
+        &self,
+        name: &str,
+        pass: &mut Pass,
+        x: &Tensor,
+        e: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let (a, b) = (self.inputs, self.outputs);
         let at = |part: &str| format!("{name}.{part}");
-        let h = pass.run(&at("norm1"), "group_norm", &norm(a), x, &[])?.silu()?;
+        let h = pass
+            .run(&at("norm1"), "group_norm", &norm(a), x, &[])?
+            .silu()?;
         let mut h = pass.run(&at("conv1"), "conv2d", &Conv2d::same(a, b, 3), &h, &[])?;
         if let Some(e) = e {
-            let shift = pass.run(&at("time"), "linear", &Linear::of(self.embedding, b), e, &[])?;
+            let shift = pass.run(
+                &at("time"),
+                "linear",
+                &Linear::of(self.embedding, b),
+                e,
+                &[],
+            )?;
             h = h.add(&shift.reshape(&[shift.dim(0)?, b, 1, 1])?)?;
         }
-        let h = pass.run(&at("norm2"), "group_norm", &norm(b), &h, &[])?.silu()?;
+        let h = pass
+            .run(&at("norm2"), "group_norm", &norm(b), &h, &[])?
+            .silu()?;
         let h = pass.run(&at("conv2"), "conv2d", &Conv2d::same(b, b, 3), &h, &[])?;
         if a == b {
             return Ok(h.add(x)?);
@@ -295,7 +311,10 @@ impl Module for Unet {
         let unit = 1usize << (self.depth - 1);
         let whole = |side: usize| side > 0 && side.is_multiple_of(unit);
         if c != self.channels || !whole(rows) || !whole(columns) {
-            let expected = format!("[n, {}, h, w] with h and w multiples of {unit}", self.channels);
+            let expected = format!(
+                "[n, {}, h, w] with h and w multiples of {unit}",
+                self.channels
+            );
             return Err(pass.refuse(expected, x));
         }
         let stem = Conv2d::same(self.channels, self.base, 3);
@@ -304,7 +323,9 @@ impl Module for Unet {
         let e = e.as_ref();
         let mut left = Vec::with_capacity(self.depth);
         for level in 0..self.depth {
-            h = self.down(level).forward(&format!("down.{level}"), pass, &h, e)?;
+            h = self
+                .down(level)
+                .forward(&format!("down.{level}"), pass, &h, e)?;
             left.push(h.clone());
             if level + 1 < self.depth {
                 let name = format!("down.{level}.half");
@@ -319,9 +340,19 @@ impl Module for Unet {
             if let Some(skip) = left.pop() {
                 h = Tensor::cat(&[&h, &skip], 1)?;
             }
-            h = self.up(level).forward(&format!("up.{level}"), pass, &h, e)?;
+            h = self
+                .up(level)
+                .forward(&format!("up.{level}"), pass, &h, e)?;
         }
-        let h = pass.run("norm", "group_norm", &norm(self.base), &h, &[])?.silu()?;
-        pass.run("head", "conv2d", &Conv2d::same(self.base, self.outputs(), 3), &h, &[])
+        let h = pass
+            .run("norm", "group_norm", &norm(self.base), &h, &[])?
+            .silu()?;
+        pass.run(
+            "head",
+            "conv2d",
+            &Conv2d::same(self.base, self.outputs(), 3),
+            &h,
+            &[],
+        )
     }
 }

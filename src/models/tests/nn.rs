@@ -1,12 +1,12 @@
 //! The contract of every layer in `nn::ALL`: shapes, gradients, files, seeds, precisions, and what a wrong input is told.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::ControlFlow};
 
 use rhapsode_models::{
     Error, Result,
     checkpoint::Checkpoint,
     nn::{self, Dropout, Kind, Layer, Linear, Net, NetFitOptions, Sequential},
-    observe::Silent,
+    observe::{Silent, Step},
 };
 use rhapsode_tensor::{DType, Tensor, grad, grad_or_zero, random::Stream};
 
@@ -92,14 +92,18 @@ fn every_parameter_gets_the_gradient_of_finite_differences() {
             assert!(gradient.is_finite().unwrap(), "{label}");
             let size = gradient.norm_all().unwrap().item().unwrap();
             assert!(size > 1e-9, "{label}: {size}");
-            let direction = Stream::new(9, name).randn(param.dims(), DType::F64).unwrap();
+            let direction = Stream::new(9, name)
+                .randn(param.dims(), DType::F64)
+                .unwrap();
             let along = gradient.mul(&direction).unwrap().sum_all().unwrap();
             let step = 1e-5;
             let at = |scale: f64| {
                 let d = direction.to_vec().unwrap();
                 let add = |sign: f64| {
                     rhapsode_tensor::params::update_tensor::<f64>(param, |p| {
-                        p.iter_mut().zip(&d).for_each(|(p, d)| *p += sign * scale * d);
+                        p.iter_mut()
+                            .zip(&d)
+                            .for_each(|(p, d)| *p += sign * scale * d);
                     })
                     .unwrap();
                 };
@@ -110,7 +114,10 @@ fn every_parameter_gets_the_gradient_of_finite_differences() {
             };
             let measured = (at(step) - at(-step)) / (2.0 * step);
             let (along, bound) = (along.item().unwrap(), 1e-5 * (1.0 + size));
-            assert!((along - measured).abs() < bound, "{label}: {along} {measured}");
+            assert!(
+                (along - measured).abs() < bound,
+                "{label}: {along} {measured}"
+            );
         }
     }
 }
@@ -247,35 +254,35 @@ fn dropout_drops_in_training_alone() {
     let twin = Net::new(Layer::Dropout(Dropout { p: 0.25 }), 7, DType::F64).unwrap();
     assert_eq!(first, twin.forward(&x, &[]).unwrap().to_vec().unwrap());
     net.set_training(false);
-    assert_eq!(net.forward(&x, &[]).unwrap().to_vec().unwrap(), [1.0; 10_000]);
+    assert_eq!(
+        net.forward(&x, &[]).unwrap().to_vec().unwrap(),
+        [1.0; 10_000]
+    );
 }
 
 #[test]
 fn a_training_that_was_stopped_goes_on_bit_for_bit() {
     let x = Stream::new(0, "x").randn(&[50, 4], DType::F32).unwrap();
     let y = x.sum(&[1]).unwrap().unsqueeze(1).unwrap();
-    let run = |steps: &[u64]| -> Vec<f64> {
-        let net = dropped();
-        let options = NetFitOptions {
-            steps: 12,
-            batch: 16,
-            ..NetFitOptions::default()
-        };
-        let mut run = net
-            .fit(&x, &y, &NetFitOptions { steps: steps[0], ..options.clone() }, &mut Silent)
-            .unwrap();
-        assert!(!net.is_training(), "fit leaves it in evaluation mode");
-        for more in &steps[1..] {
-            run.more(*more, &mut Silent).unwrap();
-        }
-        run.losses
+    let options = NetFitOptions {
+        steps: 12,
+        batch: 16,
+        ..NetFitOptions::default()
     };
-    // The schedule is a function of the planned steps: it must be constant for the comparison.
-    let constant = |steps: &[u64]| run(steps);
-    assert_eq!(constant(&[12]).len(), 12);
-    assert_eq!(constant(&[12])[..4], constant(&[12])[..4]);
-    let (whole, parts) = (run(&[12, 3]), run(&[12, 1]));
-    assert_eq!(whole[..13], parts[..13]);
+    let whole = dropped();
+    let run = whole.fit(&x, &y, &options, &mut Silent).unwrap();
+    assert!(!whole.is_training(), "fit leaves it in evaluation mode");
+    let parts = dropped();
+    let mut stop_at_5 = |step: &Step| match step.step {
+        5 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let mut again = parts.fit(&x, &y, &options, &mut stop_at_5).unwrap();
+    assert!(again.interrupted && again.steps() == 5);
+    again.more(7, &mut Silent).unwrap();
+    assert_eq!(run.losses, again.losses);
+    let values = |net: &Net| net.params().unwrap().flat().to_vec().unwrap();
+    assert_eq!(values(&whole), values(&parts));
 }
 
 #[test]
@@ -297,17 +304,42 @@ fn parts_share_the_parameters_of_the_whole() {
     };
     net.fit(&x, &y, &options, &mut Silent).unwrap();
     let trained = &net.named()[0].1;
-    assert_eq!(encoder.named()[0].1.to_vec().unwrap(), trained.to_vec().unwrap());
+    assert_eq!(
+        encoder.named()[0].1.to_vec().unwrap(),
+        trained.to_vec().unwrap()
+    );
     assert_ne!(encoder.named()[0].1.to_vec().unwrap(), before);
-    let z = decoder.forward(&encoder.forward(&x, &[]).unwrap(), &[]).unwrap();
+    let z = decoder
+        .forward(&encoder.forward(&x, &[]).unwrap(), &[])
+        .unwrap();
     let whole = net.parts()[0].forward(&x, &[]).unwrap();
     assert_eq!(z.to_vec().unwrap(), whole.to_vec().unwrap());
     // A part belongs to one network.
     let error = Net::sequential(vec![encoder.clone()], 0).err().unwrap();
-    assert!(error.to_string().contains("belongs to a network already"), "{error}");
+    assert!(
+        error.to_string().contains("belongs to a network already"),
+        "{error}"
+    );
     assert!(encoder.fit(&x, &y, &options, &mut Silent).is_err());
     let copy = encoder.duplicate().unwrap();
     assert!(Net::sequential(vec![copy], 0).is_ok());
+}
+
+#[test]
+fn nesting_ends_before_the_stack_does() {
+    let mut net = Net::new(Layer::Linear(Linear::default()), 0, DType::F32).unwrap();
+    for _ in 0..23 {
+        net = Net::sequential(vec![net], 0).unwrap();
+    }
+    let folder = std::env::temp_dir().join(format!("rhapsode-deep-{}", std::process::id()));
+    net.checkpoint().save(&folder).unwrap();
+    Net::restore(&Checkpoint::load(&folder).unwrap()).unwrap();
+    std::fs::remove_file(&folder).unwrap();
+    let error = Net::sequential(vec![net], 0).err().unwrap();
+    assert!(
+        error.to_string().contains("nested at most 24 deep"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -325,7 +357,10 @@ fn a_gru_goes_on_from_its_state() {
 
 #[test]
 fn causal_attention_does_not_see_what_comes() {
-    let kind = nn::ALL.iter().find(|kind| kind.name == "attention").unwrap();
+    let kind = nn::ALL
+        .iter()
+        .find(|kind| kind.name == "attention")
+        .unwrap();
     let net = net(kind, 0, DType::F64);
     let x = Stream::new(0, "x").randn(&[1, 5, 8], DType::F64).unwrap();
     let changed = Tensor::cat(
@@ -336,9 +371,21 @@ fn causal_attention_does_not_see_what_comes() {
         1,
     )
     .unwrap();
-    let head = |x: &Tensor| net.forward(x, &[]).unwrap().narrow(1, 0, 3).unwrap().to_vec().unwrap();
+    let head = |x: &Tensor| {
+        net.forward(x, &[])
+            .unwrap()
+            .narrow(1, 0, 3)
+            .unwrap()
+            .to_vec()
+            .unwrap()
+    };
     assert_eq!(head(&x), head(&changed));
     let blind = Tensor::zeros(&[5, 5], DType::F64).unwrap();
     let error = net.forward(&x, &[&x, &blind]).err().unwrap();
-    assert!(error.to_string().contains("row 0 lets its place see nothing"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("row 0 lets its place see nothing"),
+        "{error}"
+    );
 }

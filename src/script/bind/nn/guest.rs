@@ -38,7 +38,9 @@ impl Object for Guest {
 
 /// Binds it.
 pub(super) fn bind(library: &mut Library) {
-    library.object::<Guest>("A network of a file that does not train: gradients go through it to its input.");
+    library.object::<Guest>(
+        "A network of a file that does not train: gradients go through it to its input.",
+    );
     library
         .function(
             "nn::guest",

@@ -300,12 +300,14 @@ fn own_loss(call: &NativeCallContext, map: &mut Map) -> Outcome<Option<LossFunct
     };
     let spot = Spot::Value(vec!["loss".into()]);
     let closure = Closure::new(call, function, &["prediction", "target"], spot)?;
-    Ok(Some(Arc::new(move |prediction: &Tensor, target: &Tensor| {
-        closure.tensor([
-            Dynamic::from(prediction.clone()),
-            Dynamic::from(target.clone()),
-        ])
-    })))
+    Ok(Some(Arc::new(
+        move |prediction: &Tensor, target: &Tensor| {
+            closure.tensor([
+                Dynamic::from(prediction.clone()),
+                Dynamic::from(target.clone()),
+            ])
+        },
+    )))
 }
 
 fn fit(

@@ -20,7 +20,10 @@ pub(crate) struct Summary {
 
 /// Columns of a row: path and kind, output, count.
 fn cells(row: &Row) -> [String; 4] {
-    let output = row.output.as_ref().map_or(String::new(), |s| format!("{s:?}"));
+    let output = row
+        .output
+        .as_ref()
+        .map_or(String::new(), |s| format!("{s:?}"));
     [
         row.path.clone(),
         row.kind.clone(),
@@ -95,7 +98,10 @@ impl Object for Summary {
             "<table><thead><tr><th>name</th><th>layer</th><th>output</th><th>parameters</th></tr></thead><tbody>",
         );
         for row in self.rows.iter().map(cells) {
-            let cells: String = row.iter().map(|c| format!("<td>{}</td>", escape(c))).collect();
+            let cells: String = row
+                .iter()
+                .map(|c| format!("<td>{}</td>", escape(c)))
+                .collect();
             html.push_str(&format!("<tr>{cells}</tr>"));
         }
         html.push_str(&format!(
