@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use rhapsode_script::log::Format;
 
 /// Compose experiments with generative and sequence models, interactively.
 ///
@@ -45,9 +46,23 @@ pub struct RunArgs {
     /// is something to write]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// How metrics are written to the folder: jsonl, csv, tensorboard, several with commas
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',', default_value = "jsonl", value_parser = parse_format)]
+    pub log: Vec<Format>,
     /// No live bars and no drawings in the terminal, only what the script prints and a line a result
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// Reads the name of a format.
+fn parse_format(text: &str) -> Result<Format, String> {
+    let named = Format::ALL
+        .into_iter()
+        .find(|format| format.name() == text.trim());
+    named.ok_or_else(|| {
+        let names = Format::ALL.map(Format::name).join(", ");
+        format!("expected one of {names}")
+    })
 }
 
 /// Reads `key=value`; the value may itself hold `=`.
@@ -76,6 +91,15 @@ mod tests {
         assert_eq!(
             parse_setting("=3"),
             Err("expected key=value, got `=3`".into())
+        );
+    }
+
+    #[test]
+    fn formats_of_logs_have_names() {
+        assert_eq!(parse_format("csv"), Ok(Format::Csv));
+        assert_eq!(
+            parse_format("xml"),
+            Err("expected one of jsonl, csv, tensorboard".into())
         );
     }
 

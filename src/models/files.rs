@@ -2,27 +2,36 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{BufWriter, Read, Write},
     path::{Path, PathBuf},
 };
+
+use rhapsode_tensor::memory;
 
 use crate::{Error, Result};
 
 /// Writes a file so that a crash or a full disk leaves the old one whole. Folders on the way are made.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let fail = |error: std::io::Error| Error::Io {
-        path: path.to_path_buf(),
-        message: explain(&error),
-    };
+    write_atomic_with(path, |file| file.write_all(bytes))
+}
+
+/// As [`write_atomic`], of what `write` puts into the file.
+pub fn write_atomic_with(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<fs::File>) -> std::io::Result<()>,
+) -> Result<()> {
+    let fail = |error: std::io::Error| failed(path, &error);
     let folder = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(fail)?;
     let beside = beside(path);
-    let written = fs::File::create(&beside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
+    let written = fs::File::create(&beside).and_then(|file| {
+        let mut file = BufWriter::with_capacity(1 << 16, file);
+        write(&mut file)?;
+        file.flush()?;
+        file.get_ref().sync_all()
     });
     if let Err(error) = written.and_then(|()| fs::rename(&beside, path)) {
         // Best effort: what matters is that the old file is untouched.
@@ -32,12 +41,43 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Reads a whole file.
+/// Reads a whole file, if memory holds it.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| Error::Io {
+    let (mut file, size) = open(path)?;
+    memory::ensure(usize::try_from(size).unwrap_or(usize::MAX), 1)?;
+    let mut bytes = Vec::with_capacity(size as usize);
+    let read = file.read_to_end(&mut bytes);
+    read.map_err(|error| failed(path, &error))?;
+    Ok(bytes)
+}
+
+/// Opens a file to read; gives its size in bytes as well.
+pub fn open(path: &Path) -> Result<(fs::File, u64)> {
+    let open = || {
+        let file = fs::File::open(path)?;
+        let about = file.metadata()?;
+        if about.is_dir() {
+            return Err(std::io::ErrorKind::IsADirectory.into());
+        }
+        Ok((file, about.len()))
+    };
+    open().map_err(|error| failed(path, &error))
+}
+
+/// What went wrong with a file.
+pub fn failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::Io {
         path: path.to_path_buf(),
-        message: explain(&error),
-    })
+        message: explain(error),
+    }
+}
+
+/// A file that is not what it should be.
+pub fn damaged(path: &Path, message: impl Into<String>) -> Error {
+    Error::Io {
+        path: path.to_path_buf(),
+        message: message.into(),
+    }
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -53,6 +93,7 @@ fn explain(error: &std::io::Error) -> String {
         K::PermissionDenied => "permission denied".into(),
         K::StorageFull => "the disk is full".into(),
         K::IsADirectory => "is a folder".into(),
+        K::UnexpectedEof => "ends too early".into(),
         _ => error.to_string(),
     }
 }

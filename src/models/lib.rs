@@ -5,6 +5,7 @@
 //! - [`flow`]: flows between distributions
 //! - [`nn`], [`optim`], [`train`], [`ode`]: what methods are built from
 //! - [`data`], [`metric`]: what they learn from, and how they are judged
+//! - [`log`]: metrics on disk, as JSONL, CSV and for TensorBoard
 //! - [`observe`]: how long work reports and is stopped
 //! - [`checkpoint`], [`files`]: models on disk, files that are either old or new
 
@@ -13,6 +14,7 @@ pub mod data;
 mod error;
 pub mod files;
 pub mod flow;
+pub mod log;
 pub mod metric;
 pub mod nn;
 pub mod observe;

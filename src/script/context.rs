@@ -13,6 +13,7 @@ use std::{
 };
 
 use rhai::{Dynamic, Engine, EvalAltResult, Module, NativeCallContext, Shared};
+use rhapsode_models::log::{Entry, Log};
 
 use crate::{
     Event,
@@ -55,6 +56,8 @@ pub(crate) struct Context {
     // How many random tensors were drawn since the seed was set.
     draws: AtomicU64,
     logged: Mutex<Logged>,
+    // Where records go besides the front end.
+    logs: Mutex<Vec<Attached>>,
     args: BTreeMap<String, String>,
     read_args: Mutex<HashSet<String>>,
     folder: PathBuf,
@@ -76,6 +79,12 @@ pub(crate) struct Logged {
     pub newest: Vec<(String, f64)>,
 }
 
+/// A log that a script has opened.
+struct Attached {
+    id: u64,
+    log: Log,
+}
+
 /// A lock that a panic elsewhere does not take away.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -93,6 +102,7 @@ impl Context {
             next: AtomicU64::new(1),
             draws: AtomicU64::new(0),
             logged: Mutex::default(),
+            logs: Mutex::default(),
             args,
             read_args: Mutex::default(),
             folder,
@@ -113,16 +123,57 @@ impl Context {
 
     /// The cell is over; who listens to the port sees its end.
     pub fn end(&self) {
+        self.with_logs(Log::flush);
         *lock(&self.port) = None;
     }
 
     /// Tells the front end something. When it is gone, the cell has nobody to work for and stops.
     pub fn send(&self, event: Event) {
+        if let Event::Record(record) = &event {
+            let entry = Entry {
+                source: &record.source,
+                step: record.step,
+                elapsed: self.started.elapsed(),
+                values: &record.values,
+            };
+            self.with_logs(|log| log.write(&entry));
+        }
         let port = lock(&self.port).clone();
         if let Some(port) = port
             && port.send(event).is_err()
         {
             self.interrupt.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Sends records to a log as well, until [`detach`](Self::detach) with the number that it gives.
+    pub fn attach(&self, log: Log) -> u64 {
+        let id = self.fresh_id();
+        lock(&self.logs).push(Attached { id, log });
+        id
+    }
+
+    /// Closes a log; what could not be written is an error. Nothing happens when it is closed already.
+    pub fn detach(&self, id: u64) -> Result<(), rhapsode_models::Error> {
+        let mut logs = lock(&self.logs);
+        match logs.iter().position(|attached| attached.id == id) {
+            Some(at) => logs.remove(at).log.flush(),
+            None => Ok(()),
+        }
+    }
+
+    /// Does something with every open log; one that fails is closed, and the user is told once.
+    fn with_logs(&self, mut f: impl FnMut(&mut Log) -> Result<(), rhapsode_models::Error>) {
+        let mut failures = Vec::new();
+        lock(&self.logs).retain_mut(|attached| match f(&mut attached.log) {
+            Ok(()) => true,
+            Err(error) => {
+                failures.push(format!("the log is closed: {error}\n"));
+                false
+            }
+        });
+        for text in failures {
+            self.send(Event::Stderr(text));
         }
     }
 

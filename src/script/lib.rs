@@ -34,6 +34,8 @@ pub use check::Unit;
 pub use diagnostic::{Diagnostic, Frame, Kind, Place, Severity};
 pub use display::Display;
 pub use frontend::{Event, Frontend, Progress, ProgressState, Record, Recorder};
+/// Logs of metrics, which front ends write as well.
+pub use rhapsode_models::log;
 pub use session::{
     Completeness, Completion, Completions, Help, InterruptHandle, Session, SessionOptions, Token,
     TokenKind, Variable,

@@ -168,6 +168,14 @@ impl Library {
         self.global.set_iterator::<T>();
     }
 
+    /// Lets scripts loop over a type whose next item may be an error.
+    pub fn fallible_iterator<T>(&mut self)
+    where
+        T: Variant + Clone + Iterator<Item = Result<Dynamic, Box<EvalAltResult>>>,
+    {
+        self.global.set_iterator_result::<T, Dynamic>();
+    }
+
     /// Lets scripts loop over a type by taking it apart.
     pub fn rows_of<T: Variant + Clone>(
         &mut self,

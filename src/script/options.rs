@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::{
     Kind,
+    bind::number,
     fault::{Fault, Spot},
     names::{listed, nearest},
     schema::types_of,
@@ -213,10 +214,7 @@ impl Reader<'_> {
                 }
             },
             "number" => {
-                let float = value
-                    .as_float()
-                    .ok()
-                    .or_else(|| value.as_int().ok().map(|int| int as f64))?;
+                let float = number(value)?;
                 Some(within(schema, float, path).and_then(|()| finite(float, path)))
             }
             "array" => {

@@ -15,8 +15,8 @@ use crate::{error::Error, files};
 
 /// The manifest's file name; a folder that has one is a run's.
 pub const MANIFEST: &str = "manifest.json";
-/// The metrics' file name.
-pub const METRICS: &str = "metrics.jsonl";
+/// The metrics' file names, event files of TensorBoard apart.
+const METRICS: [&str; 2] = ["metrics.jsonl", "metrics.csv"];
 
 /// The folder of one run.
 pub struct Folder {
@@ -136,7 +136,8 @@ fn is_ours(name: &str) -> bool {
         .strip_prefix("figure-")
         .and_then(|rest| rest.strip_suffix(".svg").or(rest.strip_suffix(".png")));
     name == MANIFEST
-        || name == METRICS
+        || METRICS.contains(&name)
+        || name.starts_with("events.out.tfevents.")
         || number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
@@ -149,6 +150,8 @@ mod tests {
         for name in [
             "manifest.json",
             "metrics.jsonl",
+            "metrics.csv",
+            "events.out.tfevents.1700000000.rhapsode",
             "figure-01.svg",
             "figure-112.png",
         ] {

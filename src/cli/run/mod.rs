@@ -3,7 +3,6 @@
 mod folder;
 mod machine;
 mod manifest;
-mod metrics;
 mod outputs;
 
 use std::{

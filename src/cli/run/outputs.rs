@@ -2,17 +2,20 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     time::{Instant, SystemTime},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rhapsode_script::{Diagnostic, Display, Record};
+use rhapsode_script::{
+    Diagnostic, Display, Record,
+    log::{Entry, Format, Log},
+};
 
 use super::{
-    folder::{Folder, METRICS},
+    folder::Folder,
     manifest::{Manifest, Status, stem},
-    metrics::Metrics,
 };
 use crate::{args::RunArgs, error::Error, files};
 
@@ -20,7 +23,10 @@ use crate::{args::RunArgs, error::Error, files};
 pub struct Outputs {
     folder: Folder,
     manifest: Manifest,
-    metrics: Option<Metrics>,
+    /// How metrics are written.
+    formats: Vec<Format>,
+    /// One for every format, open from the first record on.
+    logs: Vec<Log>,
     /// Figures written so far.
     figures: usize,
     /// The number of each figure that has an id, as its updates replace it.
@@ -41,7 +47,8 @@ impl Outputs {
         let mut outputs = Self {
             folder,
             manifest: Manifest::new(args, source, now),
-            metrics: None,
+            formats: args.log.clone(),
+            logs: Vec::new(),
             figures: 0,
             numbers: BTreeMap::new(),
             updated: BTreeMap::new(),
@@ -53,21 +60,29 @@ impl Outputs {
         Ok(outputs)
     }
 
-    /// Adds a line of metrics.
+    /// Adds a record to every log.
     pub fn record(&mut self, record: &Record) -> Result<(), Error> {
         self.manifest.record(record);
-        let path = self.folder.file(METRICS, &mut self.manifest)?;
-        let failed = |source| Error::Write {
-            path: path.clone(),
-            source,
+        if self.logs.is_empty() {
+            for format in &self.formats {
+                let there = self.folder.path().unwrap_or(Path::new(""));
+                let name = format.file_name(there);
+                let path = self.folder.file(&name, &mut self.manifest)?;
+                let folder = path.parent().unwrap_or(Path::new("."));
+                self.logs
+                    .push(Log::create(*format, folder).map_err(|e| unwritten(&path, &e))?);
+            }
+        }
+        let entry = Entry {
+            source: &record.source,
+            step: record.step,
+            elapsed: self.started.elapsed(),
+            values: &record.values,
         };
-        let metrics = match &mut self.metrics {
-            Some(metrics) => metrics,
-            None => self
-                .metrics
-                .insert(Metrics::create(&path, self.started).map_err(failed)?),
-        };
-        metrics.write(record).map_err(failed)
+        self.logs.iter_mut().try_for_each(|log| {
+            let path = log.path().to_path_buf();
+            log.write(&entry).map_err(|e| unwritten(&path, &e))
+        })
     }
 
     /// Writes a figure; gives its path, or nothing when the display has no picture.
@@ -107,11 +122,9 @@ impl Outputs {
         let Some(path) = self.folder.path().map(Path::to_path_buf) else {
             return Ok(None);
         };
-        if let Some(metrics) = &mut self.metrics {
-            metrics.flush().map_err(|source| Error::Write {
-                path: path.join(METRICS),
-                source,
-            })?;
+        for log in &mut self.logs {
+            let path = log.path().to_path_buf();
+            log.flush().map_err(|e| unwritten(&path, &e))?;
         }
         self.manifest
             .end(status, error, self.folder.files(), self.started.elapsed());
@@ -140,6 +153,19 @@ impl Outputs {
             first = first.or(Some(path));
         }
         Ok(first)
+    }
+}
+
+/// A log that could not be written.
+fn unwritten(path: &Path, error: &dyn std::error::Error) -> Error {
+    // The message begins with the path, which the error of the program says itself.
+    let text = error.to_string();
+    let reason = text
+        .strip_prefix(&format!("{}: ", path.display()))
+        .unwrap_or(&text);
+    Error::Write {
+        path: path.to_path_buf(),
+        source: io::Error::other(reason.to_string()),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{Error, Result};
 pub struct Batches {
     rows: usize,
     batch: usize,
+    drop_last: bool,
     epochs: Stream,
     /// The permutations made last, newest last. Two, as a batch may end one epoch and begin the next.
     cache: Vec<(u64, Vec<usize>)>,
@@ -44,10 +45,33 @@ impl Batches {
         Ok(Self {
             rows,
             batch,
+            drop_last: false,
             // A family of its own, so that the stream's place is not lost in the number of the epoch.
             epochs: Stream::new(stream.seed(), "epoch"),
             cache: Vec::new(),
         })
+    }
+
+    /// Leaves out, in every epoch, the rows that do not fill its last batch, so that no batch spans two epochs. Errors when
+    /// not even one batch fits.
+    pub fn drop_last(mut self) -> Result<Self> {
+        if self.batch > self.rows {
+            let message = format!(
+                "expected at most the {} rows of an epoch when the last batch is dropped, got {}",
+                self.rows, self.batch
+            );
+            return Err(Error::option("batch", message));
+        }
+        self.drop_last = true;
+        Ok(self)
+    }
+
+    /// Batches that go through one epoch.
+    pub fn per_epoch(&self) -> u64 {
+        match self.drop_last {
+            true => (self.rows / self.batch) as u64,
+            false => self.rows.div_ceil(self.batch) as u64,
+        }
     }
 
     /// The rows of one step, counted from 0: `batch` numbers in `0..rows`. The result does not depend
@@ -57,7 +81,13 @@ impl Batches {
         let mut indices = Vec::with_capacity(self.batch);
         // Wide, as step and batch together may exceed 64 bits.
         let (place, rows) = (u128::from(step) * self.batch as u128, self.rows as u128);
-        let (mut epoch, mut skip) = ((place / rows) as u64, (place % rows) as usize);
+        let (mut epoch, mut skip) = match self.drop_last {
+            true => {
+                let per_epoch = self.per_epoch();
+                (step / per_epoch, (step % per_epoch) as usize * self.batch)
+            }
+            false => ((place / rows) as u64, (place % rows) as usize),
+        };
         while indices.len() < self.batch {
             let take = (self.batch - indices.len()).min(self.rows - skip);
             let order = self.permutation(epoch)?;
@@ -140,6 +170,33 @@ mod tests {
         // Far beyond what a 64-bit place holds.
         assert_eq!(jumping.indices(u64::MAX).unwrap().len(), batch);
         assert_eq!(jumping.epoch(5), 3.5);
+    }
+
+    #[test]
+    fn dropping_the_last_keeps_batches_within_an_epoch() {
+        let mut batches = batches(10, 4).drop_last().unwrap();
+        assert_eq!(batches.per_epoch(), 2);
+        let mut whole = Batches::new(10, 10, Stream::new(0, "order")).unwrap();
+        for epoch in 0..3 {
+            let order = whole.indices(epoch).unwrap();
+            for half in 0..2 {
+                let from = half as usize * 4;
+                assert_eq!(
+                    batches.indices(2 * epoch + half).unwrap(),
+                    order[from..from + 4]
+                );
+            }
+        }
+        let error = Batches::new(3, 4, Stream::new(0, "order"))
+            .unwrap()
+            .drop_last()
+            .err()
+            .unwrap();
+        assert!(
+            error
+                .to_string()
+                .starts_with("option `batch`: expected at most the 3 rows")
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Splitting data into parts, e.g. for training and for judging.
 
+use std::collections::BTreeMap;
+
 use rhapsode_tensor::{Tensor, random::Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,51 @@ pub fn split(tensors: &[&Tensor], parts: &Parts, stream: Stream) -> Result<Vec<V
         tensors.iter().map(select).collect()
     };
     counts.into_iter().map(deal).collect()
+}
+
+/// As [`split`], with nearly the same share of every class in every part: `labels` are the classes `[n]` of the rows,
+/// whole numbers.
+///
+/// The rows of a class, shuffled, are spread evenly over the unit interval; dealt in that order, any stretch of rows has of
+/// each class its share, up to one row. Rows of a part are shuffled at the end.
+pub fn stratified(
+    tensors: &[&Tensor],
+    parts: &Parts,
+    labels: &Tensor,
+    stream: Stream,
+) -> Result<Vec<Vec<Tensor>>> {
+    let rows = common_rows(tensors)?;
+    if labels.dims() != [rows] {
+        return Err(shape(format!("labels of shape [{rows}]"), labels));
+    }
+    let counts = counts(parts, rows)?;
+    let classes = labels.to_ints("split")?;
+    let mut sizes: BTreeMap<i64, (usize, usize)> = BTreeMap::new();
+    for class in &classes {
+        sizes.entry(*class).or_default().0 += 1;
+    }
+    let mut placed: Vec<(f64, usize)> = Vec::with_capacity(rows);
+    for row in stream.permutation(rows) {
+        if let Some((size, seen)) = classes.get(row).and_then(|class| sizes.get_mut(class)) {
+            placed.push(((*seen as f64 + 0.5) / *size as f64, row));
+            *seen += 1;
+        }
+    }
+    // Stable: equal places stay shuffled.
+    placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let seed = stream.seed();
+    let mut rest = placed.as_slice();
+    let deal = |(number, count): (u64, usize)| {
+        let (part, others) = rest.split_at(count);
+        rest = others;
+        let order = Stream::new(seed, "part").at(number).permutation(count);
+        let shuffled = order.iter().filter_map(|i| part.get(*i));
+        let indices = shuffled.map(|(_, row)| *row as i64).collect();
+        let indices = Tensor::from_vec(indices, &[count])?;
+        let select = |x: &&Tensor| Ok(x.index_select(0, &indices)?);
+        tensors.iter().map(select).collect()
+    };
+    (0..).zip(counts).map(deal).collect()
 }
 
 /// The number of rows that all tensors have.
@@ -144,6 +191,51 @@ mod tests {
         // What is left over is in no part.
         let some = split(&[&x], &Parts::Counts(vec![3]), stream).unwrap();
         assert_eq!((some.len(), some[0][0].dims()), (1, &[3, 2][..]));
+    }
+
+    #[test]
+    fn stratified_parts_have_every_class_in_its_share() {
+        // 100 rows: 80 of class 5, 15 of class 2, 5 of class 9.
+        let class = |i: usize| match i % 20 {
+            0 => 9,
+            1..=3 => 2,
+            _ => 5,
+        };
+        let labels = Tensor::from_vec((0..100).map(class).collect::<Vec<i64>>(), &[100]).unwrap();
+        let rows = Tensor::arange(0.0, 1.0, 100, DType::I64).unwrap();
+        let stream = Stream::new(0, "split");
+        let parts = stratified(
+            &[&rows, &labels],
+            &Parts::Counts(vec![60, 40]),
+            &labels,
+            stream,
+        )
+        .unwrap();
+        let mut seen = Vec::new();
+        for (part, share) in parts.iter().zip([0.6, 0.4]) {
+            let got = part[1].to_ints("labels").unwrap();
+            for (label, all) in [(5, 80.0), (2, 15.0), (9, 5.0)] {
+                let count = got.iter().filter(|l| **l == label).count() as f64;
+                assert!((count - share * all).abs() <= 1.0, "{label}: {count}");
+            }
+            let rows = part[0].to_ints("rows").unwrap();
+            assert!(
+                rows.iter().zip(&got).all(|(r, l)| class(*r as usize) == *l),
+                "rows stay together"
+            );
+            assert!(!rows.is_sorted());
+            seen.extend(rows);
+        }
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..100));
+        let short = labels.narrow(0, 0, 9).unwrap();
+        let error = stratified(&[&rows], &Parts::Fraction(0.5), &short, stream)
+            .err()
+            .unwrap();
+        assert_eq!(
+            error.to_string(),
+            "split: expected labels of shape [100], got [9]"
+        );
     }
 
     #[test]

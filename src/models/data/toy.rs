@@ -48,6 +48,8 @@ pub const TOY: &[Toy] = &[
     PINWHEEL,
     SWISS_ROLL,
     RINGS,
+    CIRCLES,
+    S_CURVE,
 ];
 
 /// Two half circles of radius 1 that reach into each other: `(cos a, sin a)` and
@@ -156,6 +158,35 @@ pub const RINGS: Toy = Toy {
         let radius = 0.75 * (ring + 1) as f64;
         let (sin, cos) = (TAU * draw.uniform[1]).sin_cos();
         (draw.around([radius * cos, radius * sin], noise), ring)
+    },
+};
+
+/// Two circles of radius 1 and 0.5 (scikit-learn's `make_circles` with angles drawn). Noise 0.05; the class is the circle,
+/// from the outside.
+pub const CIRCLES: Toy = Toy {
+    name: "circles",
+    summary: "two concentric circles of radius 1 and 0.5",
+    noise: 0.05,
+    classes: 2,
+    point: |draw, noise| {
+        let circle = draw.class(2);
+        let radius = if circle == 0 { 1.0 } else { 0.5 };
+        let (sin, cos) = (TAU * draw.uniform[1]).sin_cos();
+        (draw.around([radius * cos, radius * sin], noise), circle)
+    },
+};
+
+/// A strip bent to an S, seen along its flat side (scikit-learn's `make_s_curve` without its width):
+/// `(sin a, sign(a) (cos a - 1))`, `a` uniform in `[-3 pi / 2, 3 pi / 2]`. Noise 0.05; no classes.
+pub const S_CURVE: Toy = Toy {
+    name: "s_curve",
+    summary: "a strip bent to an S on [-1, 1] x [-2, 2]",
+    noise: 0.05,
+    classes: 0,
+    point: |draw, noise| {
+        let angle = 3.0 * PI * (draw.uniform[1] - 0.5);
+        let place = [angle.sin(), angle.signum() * (angle.cos() - 1.0)];
+        (draw.around(place, noise), 0)
     },
 };
 
@@ -279,6 +310,12 @@ mod tests {
                 (mean, variance, ball(0.9 * PI))
             }
             "rings" => ([0.0; 2], [4.21875 / 2.0, 4.21875 / 2.0, 0.0], ball(3.0)),
+            "circles" => ([0.0; 2], [0.3125, 0.3125, 0.0], ball(1.0)),
+            "s_curve" => (
+                [0.0; 2],
+                [0.5, 1.5 + 4.0 / (3.0 * PI), -1.0 / (3.0 * PI)],
+                [[-1.0, -2.0], [1.0, 2.0]],
+            ),
             other => panic!("`{other}` has no expected values here: derive them"),
         }
     }
@@ -441,6 +478,7 @@ mod tests {
             "pinwheel" if radius < 1.0 => return None,
             "pinwheel" => turns(angle - 0.25 * (radius / 2.0).exp(), 5.0),
             "rings" => (radius / 0.75).round() as i64 - 1,
+            "circles" => i64::from(radius < 0.75),
             other => panic!("`{other}` has classes that no one knows"),
         })
     }

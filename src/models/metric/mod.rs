@@ -47,6 +47,8 @@ pub struct Distance {
     pub summary: &'static str,
     /// With which power of the data's unit it grows.
     pub degree: i32,
+    /// Relative accuracy of the number: of the computation, where it goes on until it is good enough.
+    pub accuracy: f64,
     /// The distance; the stream is for those that draw.
     pub compute: fn(&Tensor, &Tensor, Stream) -> Result<Measure>,
 }
@@ -57,30 +59,35 @@ pub const DISTANCES: &[Distance] = &[
         name: "energy_distance",
         summary: "2 E|X - Y| - E|X - X'| - E|Y - Y'|, unbiased",
         degree: 1,
+        accuracy: 1e-10,
         compute: |x, y, _| energy_distance(x, y, &EnergyOptions::default()),
     },
     Distance {
         name: "wasserstein",
         summary: "exact 2-Wasserstein distance by optimal assignment",
         degree: 1,
+        accuracy: 1e-10,
         compute: |x, y, stream| wasserstein(x, y, &WassersteinOptions::default(), stream),
     },
     Distance {
         name: "sliced_wasserstein",
         summary: "2-Wasserstein distance of 1-D projections, over random directions",
         degree: 1,
+        accuracy: 1e-10,
         compute: |x, y, stream| sliced_wasserstein(x, y, &SlicedOptions::default(), stream),
     },
     Distance {
         name: "mmd",
         summary: "squared maximum mean discrepancy of a Gaussian kernel, unbiased",
         degree: 0,
+        accuracy: 1e-10,
         compute: |x, y, _| mmd(x, y, &MmdOptions::default()),
     },
     Distance {
         name: "sinkhorn",
         summary: "entropic optimal transport without its bias",
         degree: 2,
+        accuracy: 1e-6,
         compute: |x, y, _| sinkhorn(x, y, &SinkhornOptions::default()),
     },
 ];

@@ -15,8 +15,9 @@ fn gaussian(purpose: &str, n: usize, d: usize) -> Tensor {
     Stream::new(0, purpose).randn(&[n, d], DType::F64).unwrap()
 }
 
-fn close(name: &str, a: f64, b: f64) {
-    assert!((a - b).abs() <= 1e-10 * (1.0 + b.abs()), "{name}: {a} {b}");
+fn close(distance: &Distance, a: f64, b: f64) {
+    let most = distance.accuracy * (1.0 + b.abs());
+    assert!((a - b).abs() <= most, "{}: {a} {b}", distance.name);
 }
 
 #[test]
@@ -31,16 +32,20 @@ fn distances_are_symmetric_and_move_and_scale_with_the_data() {
             let of = |x: &Tensor, y: &Tensor| (distance.compute)(x, y, stream()).unwrap().value;
             let plain = of(&x, &y);
             assert_eq!(plain, of(&x, &y), "{name}");
-            close(name, of(&y, &x), plain);
-            close(name, of(&x.flip(0).unwrap(), &y), plain);
+            close(distance, of(&y, &x), plain);
+            close(distance, of(&x.flip(0).unwrap(), &y), plain);
             let both = |scale, shift| {
                 of(
                     &x.affine(scale, shift).unwrap(),
                     &y.affine(scale, shift).unwrap(),
                 )
             };
-            close(name, both(1.0, -3.0), plain);
-            close(name, both(2.5, 0.0), 2.5f64.powi(distance.degree) * plain);
+            close(distance, both(1.0, -3.0), plain);
+            close(
+                distance,
+                both(2.5, 0.0),
+                2.5f64.powi(distance.degree) * plain,
+            );
             // Far apart: no more than a few times the distance of the means, and growing with it.
             let far = |shift| of(&x, &x.affine(1.0, shift).unwrap());
             if distance.degree > 0 {

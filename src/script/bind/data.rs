@@ -28,17 +28,28 @@ struct SetOptions {
     labels: bool,
 }
 
+/// Options of a split: `stratify`, a tensor, is taken out before.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct SplitOptions {}
+
 /// Options of minibatches.
 #[derive(Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct BatchOptions {
     /// Rows a batch (at least 1; default 256).
     batch: usize,
+    /// Leave out, in every epoch, the rows that do not fill its last batch (default false: that batch goes on with
+    /// rows of the next epoch).
+    drop_last: bool,
 }
 
 impl Default for BatchOptions {
     fn default() -> Self {
-        Self { batch: 256 }
+        Self {
+            batch: 256,
+            drop_last: false,
+        }
     }
 }
 
@@ -73,15 +84,14 @@ impl Dealer {
 }
 
 impl Iterator for Dealer {
-    type Item = Dynamic;
+    type Item = Outcome<Dynamic>;
 
-    fn next(&mut self) -> Option<Dynamic> {
+    fn next(&mut self) -> Option<Outcome<Dynamic>> {
         if self.next >= self.end {
             return None;
         }
         self.next += 1;
-        // A batch that memory does not hold ends the loop; `at` says why.
-        self.at(self.next - 1).ok()
+        Some(self.at(self.next - 1))
     }
 }
 
@@ -180,10 +190,11 @@ pub(crate) fn bind(library: &mut Library) {
     library
         .function(
             "data::split",
-            "(data: Tensor | array of Tensor, parts: float | array of int) -> array",
+            "(data: Tensor | array of Tensor, parts: float | array of int, options?: map) -> array",
             r#"
             Shuffles rows and deals them out: a share for the first part and the rest for the second, or
-            parts of so many rows. Tensors in an array stay together: each part is then an array as well.
+            parts of so many rows. Tensors in an array stay together: each part is then an array as well. Option `stratify`: labels
+            `[n]`, of each of which every part gets its share.
 
             ```rhai
             let parts = data::split(data::moons(100), 0.8);
@@ -191,7 +202,9 @@ pub(crate) fn bind(library: &mut Library) {
             ```
             "#,
         )
-        .call(|call: NativeCallContext, data: Dynamic, parts: Dynamic| split(&call, data, &parts));
+        .options::<SplitOptions>()
+        .call(|call: NativeCallContext, data: Dynamic, parts: Dynamic| split(&call, data, &parts, Map::new()))
+        .call(|call: NativeCallContext, data: Dynamic, parts: Dynamic, map: Map| split(&call, data, &parts, map));
     library.object::<Standardized>(
         "Standardized data: `.x`, `.mean`, `.std`, `.apply(y)`, `.invert(y)`.",
     );
@@ -234,7 +247,7 @@ pub(crate) fn bind(library: &mut Library) {
 fn batches(library: &mut Library) {
     library
         .object::<Dealer>("Data dealt out in minibatches: `.at(step)`, or a loop over one epoch.");
-    library.iterator::<Dealer>();
+    library.fallible_iterator::<Dealer>();
     library
         .function(
             "data::batches",
@@ -259,11 +272,15 @@ fn batches(library: &mut Library) {
             "The batch of a step, counted from 0.",
         )
         .call(|dealer: &mut Dealer, step: i64| -> Outcome<Dynamic> {
-            let step = u64::try_from(step).map_err(|_| {
-                Fault::value(format!("the step must be >= 0, got {step}")).at(Spot::Argument(0))
-            })?;
-            dealer.at(step)
+            dealer.at(self::step(step)?)
         });
+}
+
+/// A step, counted from 0.
+pub(super) fn step(step: i64) -> Result<u64, Fault> {
+    u64::try_from(step).map_err(|_| {
+        Fault::value(format!("the step must be >= 0, got {step}")).at(Spot::Argument(0))
+    })
 }
 
 /// A number of things that must not be negative.
@@ -308,7 +325,9 @@ fn tensors(data: Dynamic) -> Result<(Vec<Tensor>, bool), Fault> {
     Ok((list.into_iter().map(one).collect::<Result<_, _>>()?, false))
 }
 
-fn split(call: &NativeCallContext, data: Dynamic, parts: &Dynamic) -> Outcome<Array> {
+fn split(call: &NativeCallContext, data: Dynamic, parts: &Dynamic, mut map: Map) -> Outcome<Array> {
+    let stratify = options::take::<Tensor>(&mut map, "stratify", "a Tensor of labels")?;
+    let SplitOptions {} = options::read_besides(&map, &["stratify"])?;
     let (tensors, single) = tensors(data)?;
     let parts = match (number(parts), parts.read_lock::<Array>()) {
         (Some(share), _) => Parts::Fraction(share),
@@ -329,11 +348,12 @@ fn split(call: &NativeCallContext, data: Dynamic, parts: &Dynamic) -> Outcome<Ar
             );
         }
     };
-    let dealt = raise(data::split(
-        &tensors.iter().collect::<Vec<_>>(),
-        &parts,
-        next_stream(call, "split")?,
-    ))?;
+    let list = tensors.iter().collect::<Vec<_>>();
+    let stream = next_stream(call, "split")?;
+    let dealt = raise(match &stratify {
+        Some(labels) => data::stratified(&list, &parts, labels, stream),
+        None => data::split(&list, &parts, stream),
+    })?;
     let part = |mut part: Vec<Tensor>| match (single, part.pop()) {
         (true, Some(only)) => Dynamic::from(only),
         (_, last) => Dynamic::from_array(part.into_iter().chain(last).map(Dynamic::from).collect()),
@@ -342,7 +362,7 @@ fn split(call: &NativeCallContext, data: Dynamic, parts: &Dynamic) -> Outcome<Ar
 }
 
 fn dealer(call: &NativeCallContext, data: Dynamic, map: &Map) -> Outcome<Dealer> {
-    let BatchOptions { batch } = options::read(map)?;
+    let BatchOptions { batch, drop_last } = options::read(map)?;
     let (tensors, single) = tensors(data)?;
     let rows = |t: &Tensor| t.dims().first().copied().unwrap_or(0);
     let first = tensors.first().map_or(0, rows);
@@ -355,8 +375,11 @@ fn dealer(call: &NativeCallContext, data: Dynamic, map: &Map) -> Outcome<Dealer>
             .at(Spot::Argument(0))
             .into());
     }
-    let batches = raise(Batches::new(first, batch, next_stream(call, "batches")?))?;
-    let end = first.div_ceil(batch.max(1)) as u64;
+    let mut batches = raise(Batches::new(first, batch, next_stream(call, "batches")?))?;
+    if drop_last {
+        batches = raise(batches.drop_last())?;
+    }
+    let end = batches.per_epoch();
     Ok(Dealer {
         tensors,
         single,

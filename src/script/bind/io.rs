@@ -1,13 +1,26 @@
-//! `save` and `load`: models and tensors as safetensors files.
+//! `save` and `load`: models, tensors and tables on disk; the ending of the path says how.
 
 use std::path::Path;
 
 use rhai::{Dynamic, Map, NativeCallContext};
-use rhapsode_models::{checkpoint::Checkpoint, flow::RectifiedFlow, nn::Net};
+use rhapsode_models::{
+    checkpoint::Checkpoint,
+    data::{
+        Table,
+        format::{
+            csv::{self, CsvOptions},
+            image::{self, ImageOptions},
+            npy,
+            parquet::{self, ParquetOptions},
+        },
+    },
+    flow::RectifiedFlow,
+    nn::Net,
+};
 use rhapsode_tensor::Tensor;
 use serde_json::Value;
 
-use super::{Outcome, raise};
+use super::{Outcome, files::tensor_map, raise};
 use crate::{
     context::{self, Context},
     fault::{Fault, Spot},
@@ -20,36 +33,43 @@ const TENSOR: &str = "tensor";
 const MAP: &str = "tensors";
 
 const SAVE: &str = r#"
-Writes a model, a tensor, or a map of tensors as a safetensors file with its configuration in the
-metadata; PyTorch's `safetensors` reads it. An old file stays whole until the new one is.
+Writes a value; the ending of the path says how. `.npy` a tensor, `.npz` a tensor or a map of tensors (NumPy);
+`.csv`, `.tsv`, `.parquet` a Table, a tensor `[n]` or `[n, columns]`, or a map of columns `[n]`; `.png` an image `[channels, height,
+width]` in 0..1; any other ending a model, tensor or map of tensors as safetensors with its configuration in the
+metadata, which PyTorch's `safetensors` reads. An old file stays whole until the new one is.
 
-```rhai,no_run
-let model = flow::rectified(#{ dim: 2 });
-save(model, "model.safetensors");
-let same = load("model.safetensors");
+```rhai
+let model = flow::rectified(#{ dim: 2, hidden: [8] });
+save(model, "rhapsode-example.safetensors");
+load("rhapsode-example.safetensors").sample(3).shape // => [3, 2]
 ```
 "#;
 
 const LOAD: &str = r#"
-Reads what `save` wrote: the model, tensor or map of tensors. A safetensors file from elsewhere
-gives a map of its tensors.
+Reads what `save` wrote, by the ending of the path: the model, tensor, map of tensors, Table or image. A
+safetensors file from elsewhere gives a map of its tensors. The functions of `data` have options.
 
-```rhai,no_run
-let model = load("model.safetensors");
+```rhai
+save(tensor([[1.0, 2.0]]), "rhapsode-load.npy");
+load("rhapsode-load.npy").to_array() // => [[1.0, 2.0]]
 ```
 "#;
 
 /// Binds them, globally and in `io`.
 pub(crate) fn bind(library: &mut Library) {
-    library.module("io", "Models and tensors on disk.");
+    library.module("io", "Models, tensors, tables and metrics on disk.");
     for path in ["save", "io::save"] {
         library
-            .function(path, "(value: model | Tensor | map, path: string)", SAVE)
+            .function(
+                path,
+                "(value: model | Tensor | Table | map, path: string)",
+                SAVE,
+            )
             .call(|call: NativeCallContext, value: Dynamic, path: &str| save(&call, &value, path));
     }
     for path in ["load", "io::load"] {
         library
-            .function(path, "(path: string) -> model | Tensor | map", LOAD)
+            .function(path, "(path: string) -> model | Tensor | Table | map", LOAD)
             .call(|call: NativeCallContext, path: &str| load(&call, path));
     }
 }
@@ -62,43 +82,108 @@ fn checkpoint_of(value: &Dynamic) -> Option<Checkpoint> {
     if let Some(net) = value.read_lock::<Net>() {
         return Some(net.checkpoint());
     }
+    let kind = match value.read_lock::<Tensor>() {
+        Some(_) => TENSOR,
+        None => MAP,
+    };
+    Some(Checkpoint {
+        kind: kind.into(),
+        options: Value::Null,
+        tensors: named(value, TENSOR)?,
+    })
+}
+
+fn save(call: &NativeCallContext, value: &Dynamic, path: &str) -> Outcome<()> {
+    let path = context::of_call(call)?.path(path);
+    let wrong = |expected: &str| {
+        let got = type_word(value.type_name());
+        Fault::expected(expected, got).at(Spot::Argument(0))
+    };
+    match ending(&path).as_str() {
+        "npy" => {
+            let tensor = value.read_lock::<Tensor>();
+            let tensor = tensor.ok_or_else(|| wrong("a Tensor for an .npy file"))?;
+            raise(npy::write(&path, &tensor))
+        }
+        "npz" => {
+            let arrays = named(value, "arr_0");
+            let arrays =
+                arrays.ok_or_else(|| wrong("a Tensor or a map of Tensors for an .npz file"))?;
+            raise(npy::write_npz(&path, &arrays))
+        }
+        "png" => {
+            let tensor = value.read_lock::<Tensor>();
+            let tensor = tensor.ok_or_else(|| wrong("a Tensor for a .png file"))?;
+            raise(image::write(&path, &tensor))
+        }
+        ending @ ("csv" | "tsv" | "parquet") => {
+            let table = table(value)?;
+            let table =
+                table.ok_or_else(|| wrong("a Table, a Tensor or a map of Tensors for a table"))?;
+            raise(match ending {
+                "parquet" => parquet::write(&path, &table),
+                _ => csv::write(&path, &table),
+            })
+        }
+        _ => {
+            let checkpoint = checkpoint_of(value);
+            let checkpoint =
+                checkpoint.ok_or_else(|| wrong("a model, a Tensor or a map of Tensors"))?;
+            raise(checkpoint.save(&path))
+        }
+    }
+}
+
+/// The ending of a path in small letters.
+fn ending(path: &Path) -> String {
+    path.extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase()
+}
+
+/// A tensor under a name, or the tensors of a map.
+fn named(value: &Dynamic, name: &str) -> Option<Vec<(String, Tensor)>> {
     if let Some(tensor) = value.read_lock::<Tensor>() {
-        let tensors = vec![(TENSOR.to_string(), tensor.detach())];
-        return Some(Checkpoint {
-            kind: TENSOR.into(),
-            options: Value::Null,
-            tensors,
-        });
+        return Some(vec![(name.to_string(), tensor.detach())]);
     }
     let map = value.read_lock::<Map>()?;
-    let named = |(key, value): (&_, &Dynamic)| {
+    let entry = |(key, value): (&_, &Dynamic)| {
         Some((
             ToString::to_string(key),
             value.read_lock::<Tensor>()?.detach(),
         ))
     };
-    let tensors = map.iter().map(named).collect::<Option<Vec<_>>>()?;
-    Some(Checkpoint {
-        kind: MAP.into(),
-        options: Value::Null,
-        tensors,
-    })
+    map.iter().map(entry).collect()
 }
 
-fn save(call: &NativeCallContext, value: &Dynamic, path: &str) -> Outcome<()> {
-    let Some(checkpoint) = checkpoint_of(value) else {
-        let got = type_word(value.type_name());
-        return Err(
-            Fault::expected("a model, a Tensor or a map of Tensors", got)
-                .at(Spot::Argument(0))
-                .into(),
-        );
-    };
-    raise(checkpoint.save(&context::of_call(call)?.path(path)))
+/// A value as a table, if it can be one.
+fn table(value: &Dynamic) -> Outcome<Option<Table>> {
+    if let Some(table) = value.read_lock::<Table>() {
+        return Ok(Some(table.clone()));
+    }
+    if let Some(tensor) = value.read_lock::<Tensor>() {
+        return raise(Table::of_tensor(&tensor)).map(Some);
+    }
+    match named(value, "") {
+        Some(columns) => raise(Table::of_named(&columns)).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn load(call: &NativeCallContext, path: &str) -> Outcome<Dynamic> {
-    let checkpoint = raise(Checkpoint::load(&context::of_call(call)?.path(path)))?;
+    let path = context::of_call(call)?.path(path);
+    match ending(&path).as_str() {
+        "npy" => return raise(npy::read(&path)).map(Dynamic::from),
+        "npz" => return Ok(Dynamic::from_map(tensor_map(raise(npy::read_npz(&path))?))),
+        "png" => return raise(image::read(&path, &ImageOptions::default())).map(Dynamic::from),
+        "csv" | "tsv" => return raise(csv::read(&path, &CsvOptions::default())).map(Dynamic::from),
+        "parquet" => {
+            return raise(parquet::read(&path, &ParquetOptions::default())).map(Dynamic::from);
+        }
+        _ => {}
+    }
+    let checkpoint = raise(Checkpoint::load(&path))?;
     match checkpoint.kind.as_str() {
         rhapsode_models::flow::rectified::KIND => {
             Ok(Dynamic::from(raise(RectifiedFlow::restore(&checkpoint))?))

@@ -4,9 +4,12 @@
 mod closure;
 mod data;
 mod draw;
+mod files;
 mod flow;
 mod guard;
 pub(crate) mod io;
+mod log;
+mod measure;
 mod metric;
 mod nn;
 mod optim;
@@ -18,6 +21,7 @@ pub(crate) mod session;
 mod tensor;
 
 use rhai::{Dynamic, EvalAltResult};
+use rhapsode_models::metric::Measure;
 
 pub(crate) use closure::Closure;
 pub(crate) use guard::enter;
@@ -44,8 +48,11 @@ pub(crate) fn all(library: &mut Library) {
     flow::bind(library);
     run::bind(library);
     data::bind(library);
+    files::bind(library);
+    measure::bind(library);
     metric::bind(library);
     io::bind(library);
+    log::bind(library);
     plot::bind(library);
 }
 
@@ -94,12 +101,13 @@ impl From<rhapsode_models::Error> for Fault {
     }
 }
 
-/// A number where an int is taken too.
+/// A number where an int, or a measured number, is taken too.
 pub(crate) fn number(value: &Dynamic) -> Option<f64> {
     value
         .as_float()
         .ok()
         .or_else(|| value.as_int().ok().map(|int| int as f64))
+        .or_else(|| Some(value.read_lock::<Measure>()?.value))
 }
 
 /// What the system says about a file, without its number.
