@@ -19,6 +19,7 @@ use crate::{
     fault::{Fault, interrupted},
     help::Reference,
     modules::Modules,
+    trial::Trial,
 };
 
 /// How long a script may go on after long work returned early because of an interrupt: enough to
@@ -61,6 +62,8 @@ pub(crate) struct Context {
     started: Instant,
     reference: OnceLock<Arc<Reference>>,
     modules: Mutex<Modules>,
+    // What a trial has seen; nothing when the session is none.
+    trials: Option<Mutex<Vec<Trial>>>,
 }
 
 /// What `log` has been told.
@@ -79,7 +82,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Context {
     /// A context for a fresh session.
-    pub fn new(settings: Settings, args: BTreeMap<String, String>, folder: PathBuf) -> Self {
+    pub fn new(
+        settings: Settings,
+        args: BTreeMap<String, String>,
+        folder: PathBuf,
+        trial: bool,
+    ) -> Self {
         Self {
             port: Mutex::default(),
             interrupt: Arc::default(),
@@ -95,6 +103,7 @@ impl Context {
             started: Instant::now(),
             reference: OnceLock::new(),
             modules: Mutex::default(),
+            trials: trial.then(Mutex::default),
         }
     }
 
@@ -130,6 +139,8 @@ impl Context {
         });
         loop {
             match answer.recv_timeout(Duration::from_millis(20)) {
+                // Ctrl-C at the question stops the cell; that is no missing answer.
+                Ok(None) if self.must_stop() => return Err(interrupted()),
                 Ok(answer) => return Ok(answer),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) if self.must_stop() => return Err(interrupted()),
@@ -267,6 +278,11 @@ impl Context {
         let globals = std::mem::take(&mut *lock(&self.globals));
         drop(globals);
         *lock(&self.logged) = Logged::default();
+    }
+
+    /// What a trial has seen so far; nothing when the session is no trial.
+    pub fn trials(&self) -> Option<MutexGuard<'_, Vec<Trial>>> {
+        self.trials.as_ref().map(lock)
     }
 
     /// The user's modules that were imported.

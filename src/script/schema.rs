@@ -20,7 +20,7 @@ pub(crate) struct Schema {
 
 /// One option, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Field {
+pub struct Field {
     /// The key.
     pub name: String,
     /// Its type: `int`, `float`, `"a" | "b"`, `array of int`.

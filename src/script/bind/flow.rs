@@ -127,9 +127,22 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .options::<SampleOptions>()
-        .besides("labels", "Tensor", None, "Class numbers `[n]` of the samples.")
-        .call(|call: NativeCallContext, flow: &mut RectifiedFlow, n: i64| sample(&call, flow, n, Map::new()))
-        .call(|call: NativeCallContext, flow: &mut RectifiedFlow, n: i64, map: Map| sample(&call, flow, n, map));
+        .besides(
+            "labels",
+            "Tensor",
+            None,
+            "Class numbers `[n]` of the samples.",
+        )
+        .call(
+            |call: NativeCallContext, flow: &mut RectifiedFlow, n: i64| {
+                sample(&call, flow, n, Map::new())
+            },
+        )
+        .call(
+            |call: NativeCallContext, flow: &mut RectifiedFlow, n: i64, map: Map| {
+                sample(&call, flow, n, map)
+            },
+        );
     library
         .method::<RectifiedFlow>(
             "velocity",

@@ -1,6 +1,7 @@
 //! Everything that scripts can call: a file a namespace. A binding converts, calls and wraps; the
 //! mathematics is elsewhere.
 
+mod cite;
 mod data;
 mod draw;
 mod flow;
@@ -35,6 +36,7 @@ pub(crate) type Outcome<T> = Result<T, Box<EvalAltResult>>;
 pub(crate) fn all(library: &mut Library) {
     session::bind(library);
     output::bind(library);
+    cite::bind(library);
     progress::bind(library);
     tensor::bind(library);
     nn::bind(library);

@@ -75,8 +75,7 @@ impl Checker<'_> {
                 free: true,
             };
         }
-        let is_function =
-            self.functions.contains_key(name) || self.reference.has_function(name);
+        let is_function = self.functions.contains_key(name) || self.reference.has_function(name);
         if !is_function {
             let fault = self.unknown_variable(name);
             self.error(fault.diagnostic(), position);
@@ -117,7 +116,9 @@ impl Checker<'_> {
             return Value::unknown();
         }
         if let Some(members) = self.imports.get(module) {
-            let unknown = members.as_ref().filter(|m| !m.iter().any(|member| member == name));
+            let unknown = members
+                .as_ref()
+                .filter(|m| !m.iter().any(|member| member == name));
             if let Some(members) = unknown {
                 let fault = Fault::new(Kind::Name, format!("module `{module}` has no `{name}`"))
                     .nearest(name, members.iter().map(String::as_str));
