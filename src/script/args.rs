@@ -2,7 +2,11 @@
 
 use rhai::{ASTNode, Dynamic, Expr, Map, Stmt};
 
-use crate::{cell::Machine, explain::place::range, value::type_word};
+use crate::{
+    cell::Machine,
+    explain::place::{range, start_of},
+    value::type_word,
+};
 
 /// One `arg(name, default, #{ .. })` of a script.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +50,7 @@ pub(crate) fn of_script(machine: &Machine, code: &str) -> (String, Vec<ScriptArg
 }
 
 fn arg(code: &str, name: &str, default: &Expr, about: Option<&Expr>) -> ScriptArg {
-    let place = range("", code, default.start_position(), true);
+    let place = range("", code, start_of(default), true);
     let columns = place.end.saturating_sub(place.column);
     let written = place.text.chars().skip(place.column.saturating_sub(1));
     let literal = default.get_literal_value(None);

@@ -1,6 +1,8 @@
 //! Calls of functions: whether they are there, and whether they take what they are given.
 
-use rhai::{FnCallExpr, Position};
+use std::any::TypeId;
+
+use rhai::{FnCallExpr, Map, Position};
 
 use super::{Checker, Value};
 use crate::{
@@ -201,8 +203,10 @@ impl<'a> Checker<'a> {
             return None;
         }
         let gives = |overload: &Overload| {
+            // What an option map may change, the signature's type does not tell.
+            let has_map = overload.takes.last() == Some(&TypeId::of::<Map>());
             let of_entry = || match entries {
-                [entry] => entry.gives(),
+                [entry] if !has_map => entry.gives(),
                 _ => None,
             };
             types.word(overload.gives).or_else(of_entry)

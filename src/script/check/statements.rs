@@ -3,20 +3,15 @@
 use rhai::{ASTFlags, Expr, FlowControl, Stmt, StmtBlock};
 
 use super::{Checker, Value, leaves};
-use crate::{Diagnostic, Kind, modules};
+use crate::{Diagnostic, Kind, explain::place::start_of, modules};
 
 /// Where a statement begins; Rhai places an operator's call at the operator.
 fn start(statement: &Stmt) -> rhai::Position {
-    fn of(expression: &Expr) -> rhai::Position {
-        match expression {
-            Expr::FnCall(call, at) if call.op_token.is_some() => call.args.first().map_or(*at, of),
-            Expr::Dot(parts, ..) | Expr::Index(parts, ..) => of(&parts.lhs),
-            other => other.start_position(),
-        }
-    }
     match statement {
-        Stmt::FnCall(call, at) if call.op_token.is_some() => call.args.first().map_or(*at, of),
-        Stmt::Expr(expression) => of(expression),
+        Stmt::FnCall(call, at) if call.op_token.is_some() => {
+            call.args.first().map_or(*at, start_of)
+        }
+        Stmt::Expr(expression) => start_of(expression),
         other => other.position(),
     }
 }
