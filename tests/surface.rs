@@ -272,9 +272,9 @@ fn signature(text: &str) -> Option<(usize, Option<usize>)> {
     let (inner, rest) = inner.split_at(end);
     let rest = rest.strip_prefix(')')?.trim();
     if !rest.is_empty()
-        && !rest
+        && rest
             .strip_prefix("-> ")
-            .is_some_and(|gives| !gives.trim().is_empty())
+            .is_none_or(|gives| gives.trim().is_empty())
     {
         return None;
     }

@@ -36,7 +36,8 @@ pub fn run(file: &std::path::Path) -> Result<ExitCode, Error> {
     let mut screen = Screen::new(session.interrupt_handle(), true);
     let (comment, args) = session.script_args(&source);
     if !comment.trim().is_empty() {
-        screen.prose(&format!("{}\n", comment.trim()));
+        screen.prose(comment.trim());
+        screen.lines("\n");
     }
     screen.lines(&listing(&args));
     screen.lines("\n`rhapsode run --help` lists the options of the program.");

@@ -53,7 +53,7 @@ pub(crate) struct Entry {
     /// The schema of the trailing option map.
     pub options: Option<fn() -> Arc<Schema>>,
     /// Reads an option map into the struct, to see whether it fits.
-    pub reads: Option<fn(&Map) -> Result<(), Fault>>,
+    pub reads: Option<Reads>,
     /// What the option map takes besides: closures, tensors, optimizers, which no schema can hold.
     pub besides: Vec<Field>,
     /// The ways to call it, as the engine tells them apart.
@@ -61,6 +61,9 @@ pub(crate) struct Entry {
     /// Where the method comes from.
     pub paper: Option<&'static Paper>,
 }
+
+/// Reads an option map into a struct and drops it.
+pub(crate) type Reads = fn(&Map) -> Result<(), Fault>;
 
 /// One way to call a bound name.
 #[derive(Clone, Debug)]

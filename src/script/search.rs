@@ -219,7 +219,9 @@ pub(crate) fn find<'a>(reference: &'a Reference, question: &str) -> Vec<&'a Entr
     let near = ranked.iter().filter(|(score, _)| *score > best / 4.0);
     let mut found: Vec<&Entry> = Vec::new();
     for (_, entry) in near {
-        if !found.iter().any(|known| known.name == entry.name) {
+        // `save` and `io::save` are one.
+        let same = |known: &&Entry| known.name == entry.name || known.text == entry.text;
+        if !found.iter().any(same) {
             found.push(entry);
         }
         if found.len() == MOST {

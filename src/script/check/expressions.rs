@@ -60,7 +60,11 @@ impl Checker<'_> {
     /// Reads several expressions; whether computing them changes nothing.
     fn all<'e>(&mut self, expressions: impl Iterator<Item = &'e Expr>) -> bool {
         // Every one of them is read, also behind one with an effect.
-        expressions.fold(true, |free, one| self.expression(one).free && free)
+        let mut free = true;
+        for one in expressions {
+            free &= self.expression(one).free;
+        }
+        free
     }
 
     fn variable(&mut self, name: &str, position: Position) -> Value {
