@@ -21,11 +21,29 @@ pub struct Cli {
 pub enum Command {
     /// Run a script; its figures, metrics and a manifest go to a folder
     Run(RunArgs),
+    /// Find misspelt names, options and values in a script without running it
+    Check(CheckArgs),
     /// Show the reference of a name, or the list of modules
     Doc {
-        /// A function, method or module, e.g. flow::rectified
+        /// A function, method or module, e.g. flow::rectified; or a question in quotation marks
         name: Option<String>,
+        /// Write the whole reference as pages of HTML to a folder
+        #[arg(long, value_name = "DIR", conflicts_with = "name")]
+        html: Option<PathBuf>,
     },
+}
+
+/// What `rhapsode check` takes.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// The script (.rhai); `-` reads it from standard input
+    pub file: PathBuf,
+    /// Run it with three steps of every training and `progress` loop, and forecast time and memory
+    #[arg(long)]
+    pub cost: bool,
+    /// Give the script's arg("KEY", ..) a value for --cost; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting, requires = "cost")]
+    pub settings: Vec<(String, String)>,
 }
 
 /// What `rhapsode run` takes.

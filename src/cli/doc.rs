@@ -1,10 +1,10 @@
-//! `rhapsode doc`: the reference in the terminal.
+//! `rhapsode doc`: the reference in the terminal, or as pages of HTML.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use rhapsode_script::{Session, SessionOptions};
 
-use crate::{error::Error, screen::Screen, table};
+use crate::{error::Error, files, screen::Screen, table};
 
 /// Shows the help on a name; without one, what there is.
 pub fn run(name: Option<&str>) -> Result<ExitCode, Error> {
@@ -25,6 +25,27 @@ pub fn run(name: Option<&str>) -> Result<ExitCode, Error> {
         }
     };
     Ok(screen.close()?.unwrap_or(code))
+}
+
+/// Writes the reference as pages of HTML; the folder is made.
+pub fn write(folder: &Path) -> Result<ExitCode, Error> {
+    let session = Session::new(SessionOptions::default());
+    let pages = session.pages();
+    std::fs::create_dir_all(folder).map_err(|source| Error::Write {
+        path: folder.to_path_buf(),
+        source,
+    })?;
+    for page in &pages {
+        files::write(&folder.join(&page.file), page.html.as_bytes())?;
+    }
+    let mut screen = Screen::new(session.interrupt_handle(), true);
+    let first = folder.join("index.html");
+    screen.lines(&format!(
+        "{} pages; begin with {}",
+        pages.len(),
+        first.display()
+    ));
+    Ok(screen.close()?.unwrap_or(ExitCode::SUCCESS))
 }
 
 /// The modules with a line on each: what completion offers where nothing is typed yet.

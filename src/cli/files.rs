@@ -1,36 +1,21 @@
-//! Files read and written with care: a result is written beside its place and renamed, so that a file
-//! is either as it was or complete.
+//! Files of the program: results written whole or not at all, scripts read with a word on what is wrong.
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use crate::{error::Error, nearest::nearest};
+use rhapsode_script::{nearest, write_atomic};
+
+use crate::error::Error;
 
 /// Writes a whole file.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
-    let beside = PathBuf::from(beside);
-    let written = write_through(&beside, content).and_then(|()| fs::rename(&beside, path));
-    written.map_err(|source| {
-        // What could not be completed is of no use; should it stay, its name says what it is.
-        let _ = fs::remove_file(&beside);
-        Error::Write {
-            path: path.to_path_buf(),
-            source,
-        }
+    write_atomic(path, content).map_err(|reason| Error::Write {
+        path: path.to_path_buf(),
+        source: io::Error::other(reason),
     })
-}
-
-/// Writes and waits until it is on the disk.
-fn write_through(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(content)?;
-    file.sync_all()
 }
 
 /// Reads a script; a missing one suggests the nearest name in its folder.

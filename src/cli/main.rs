@@ -3,14 +3,15 @@
 //! Thin: what the language does is `rhapsode-script`'s; here is what a terminal and a command line need.
 
 mod args;
+mod check;
 mod doc;
 mod error;
 mod files;
-mod nearest;
 mod progress;
 mod repl;
 mod run;
 mod screen;
+mod script_help;
 mod signals;
 mod table;
 
@@ -25,11 +26,23 @@ use args::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(file) = script_help::wanted(&arguments) {
+        return finish(script_help::run(&file));
+    }
+    finish(match Cli::parse().command {
         None => repl::run(),
         Some(Command::Run(args)) => run::run(&args),
-        Some(Command::Doc { name }) => doc::run(name.as_deref()),
-    };
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Doc {
+            html: Some(folder), ..
+        }) => doc::write(&folder),
+        Some(Command::Doc { name, .. }) => doc::run(name.as_deref()),
+    })
+}
+
+/// The exit code; what went wrong is told.
+fn finish(done: Result<ExitCode, error::Error>) -> ExitCode {
     done.unwrap_or_else(|error| {
         eprint!("{}", error.render(console::colors_enabled_stderr()));
         ExitCode::FAILURE

@@ -26,9 +26,43 @@ mod unix {
         time::{Duration, Instant},
     };
 
-    use nix::sys::signal::{SigSet, Signal};
+    use nix::sys::{
+        signal::{SigSet, Signal},
+        termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr},
+    };
+    use nix::unistd::{getpgrp, tcgetpgrp};
 
     use super::{InterruptHandle, Policy};
+
+    /// The terminal without `^C` on the line where the user types it; as before when dropped. The mark
+    /// would break a line that is as wide as the terminal, and a progress bar could not take it away.
+    pub struct Unmarked(Option<Termios>);
+
+    /// Takes the marks away, where standard input is a terminal.
+    pub fn unmarked() -> Unmarked {
+        let before = tcgetattr(std::io::stdin()).ok().filter(|_| in_front());
+        if let Some(before) = &before {
+            let mut quiet = before.clone();
+            quiet.local_flags.remove(LocalFlags::ECHOCTL);
+            // A terminal that refuses shows the mark: no harm.
+            let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &quiet);
+        }
+        Unmarked(before)
+    }
+
+    /// Whether the terminal listens to this program: the system stops one in the background that
+    /// changes its terminal.
+    fn in_front() -> bool {
+        tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp())
+    }
+
+    impl Drop for Unmarked {
+        fn drop(&mut self) {
+            if let Some(before) = self.0.as_ref().filter(|_| in_front()) {
+                let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, before);
+            }
+        }
+    }
 
     /// A second signal within this time ends the program.
     const TWICE: Duration = Duration::from_secs(2);
@@ -88,11 +122,19 @@ mod unix {
 }
 
 #[cfg(unix)]
-pub use unix::{Last, block};
+pub use unix::{Last, Unmarked, block, unmarked};
 
 #[cfg(not(unix))]
 mod other {
     use super::{InterruptHandle, Policy};
+
+    /// Elsewhere nothing is marked.
+    pub struct Unmarked;
+
+    /// Changes nothing.
+    pub fn unmarked() -> Unmarked {
+        Unmarked
+    }
 
     /// Elsewhere the system's own effect of Ctrl-C stays.
     pub struct Blocked;
@@ -122,4 +164,4 @@ mod other {
 }
 
 #[cfg(not(unix))]
-pub use other::{Last, block};
+pub use other::{Last, Unmarked, block, unmarked};

@@ -54,7 +54,7 @@ pub fn variables(variables: &[Variable]) -> String {
 }
 
 /// `512 B`, `3.1 KiB`, `1.5 GiB`.
-fn size_text(bytes: u64) -> String {
+pub fn size_text(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value < 1024.0 {

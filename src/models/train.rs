@@ -94,6 +94,19 @@ impl Run {
         self.optimizer.steps()
     }
 
+    /// Numbers that are learned.
+    pub fn parameters(&self) -> u64 {
+        self.objective.params().len() as u64
+    }
+
+    /// Bytes of the parameters, their gradient, their moving average and the optimizer's state.
+    pub fn state_bytes(&self) -> u64 {
+        let params = self.objective.params();
+        let copies = 2 + usize::from(self.objective.average().is_some());
+        let own = copies * params.len() * params.dtype().size_in_bytes();
+        (own + self.optimizer.state_bytes()) as u64
+    }
+
     /// What is going on.
     pub fn label(&self) -> &str {
         self.objective.label()

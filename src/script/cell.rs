@@ -76,17 +76,25 @@ impl Machine {
 
     /// Help on a name: what is bound, or a function of the script.
     pub fn help(&self, name: &str) -> Result<Help, Diagnostic> {
-        let scripted = self
-            .functions
-            .iter_functions()
-            .find(|function| function.name == name);
-        if let Some(function) = scripted {
-            return Ok(crate::help::of_script(name, &function));
+        let unknown = || Diagnostic::new(Kind::Name, format!("no help on `{name}`"));
+        let reference = self.context.reference();
+        match self.of_script(name) {
+            Some(help) => Ok(help),
+            None => reference.ok_or_else(unknown)?.help(name, &self.engine),
         }
-        match self.context.reference() {
-            Some(reference) => reference.help(name, &self.engine),
-            None => Err(Diagnostic::new(Kind::Name, format!("no help on `{name}`"))),
-        }
+    }
+
+    /// Help on what has exactly that name.
+    pub fn exact_help(&self, name: &str) -> Option<Help> {
+        let reference = self.context.reference();
+        self.of_script(name)
+            .or_else(|| reference?.exact(name, &self.engine))
+    }
+
+    fn of_script(&self, name: &str) -> Option<Help> {
+        let mut functions = self.functions.iter_functions();
+        let function = functions.find(|function| function.name == name)?;
+        Some(crate::help::of_script(name, &function))
     }
 
     /// Runs a cell: the value of its last expression, unless a `;` closes it.
@@ -270,7 +278,9 @@ impl Machine {
             names
         };
         let imports = self.global.iter_imports();
-        imports.map(|(name, module)| (name.to_string(), members(module))).collect()
+        imports
+            .map(|(name, module)| (name.to_string(), members(module)))
+            .collect()
     }
 
     /// All names that a script can use now: for suggestions.

@@ -20,6 +20,7 @@ use crate::{
     fault::{Fault, interrupted},
     help::Reference,
     modules::Modules,
+    trial::Trial,
 };
 
 /// How long a script may go on after long work returned early because of an interrupt: enough to
@@ -68,6 +69,8 @@ pub(crate) struct Context {
     engine: OnceLock<Weak<Engine>>,
     functions: Mutex<Option<Shared<Module>>>,
     modules: Mutex<Modules>,
+    // What a trial has seen; nothing when the session is none.
+    trials: Option<Mutex<Vec<Trial>>>,
 }
 
 /// What `log` has been told.
@@ -92,7 +95,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Context {
     /// A context for a fresh session.
-    pub fn new(settings: Settings, args: BTreeMap<String, String>, folder: PathBuf) -> Self {
+    pub fn new(
+        settings: Settings,
+        args: BTreeMap<String, String>,
+        folder: PathBuf,
+        trial: bool,
+    ) -> Self {
         Self {
             port: Mutex::default(),
             interrupt: Arc::default(),
@@ -111,6 +119,7 @@ impl Context {
             engine: OnceLock::new(),
             functions: Mutex::default(),
             modules: Mutex::default(),
+            trials: trial.then(Mutex::default),
         }
     }
 
@@ -187,6 +196,8 @@ impl Context {
         });
         loop {
             match answer.recv_timeout(Duration::from_millis(20)) {
+                // Ctrl-C at the question stops the cell; that is no missing answer.
+                Ok(None) if self.must_stop() => return Err(interrupted()),
                 Ok(answer) => return Ok(answer),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) if self.must_stop() => return Err(interrupted()),
@@ -345,6 +356,11 @@ impl Context {
     /// Another cell has brought functions.
     pub fn set_functions(&self, functions: Shared<Module>) {
         *lock(&self.functions) = Some(functions);
+    }
+
+    /// What a trial has seen so far; nothing when the session is no trial.
+    pub fn trials(&self) -> Option<MutexGuard<'_, Vec<Trial>>> {
+        self.trials.as_ref().map(lock)
     }
 
     /// The user's modules that were imported.

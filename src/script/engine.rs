@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, OptimizationLevel};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, NativeCallContext, OptimizationLevel};
 
-use crate::{Event, context::Context, help::FunctionName, library::Library, modules::Files};
+use crate::{
+    Event,
+    context::{self, Context},
+    help::FunctionName,
+    library::Library,
+    modules::Files,
+};
 
 /// How deep functions may call each other.
 pub(crate) const CALL_DEPTH: usize = 64;
@@ -38,8 +44,26 @@ pub(crate) fn build(context: &Arc<Context>, bind: fn(&mut Library)) -> Engine {
     bind(&mut library);
     let reference = library.install(&mut engine);
     context.set_reference(Arc::new(reference));
+    bound_texts(&mut engine);
     engine.set_default_tag(Dynamic::from(Arc::clone(context)));
     engine
+}
+
+/// Arrays and maps as text: long ones cut, as everywhere else. Rhai would write them out.
+fn bound_texts(engine: &mut Engine) {
+    fn text(call: &NativeCallContext, value: Dynamic) -> Result<String, Box<EvalAltResult>> {
+        let context = context::of_call(call)?;
+        let reference = context.reference();
+        Ok(reference.map_or(String::new(), |reference| reference.types.repr(&value)))
+    }
+    for name in ["print", "to_string", "debug", "to_debug"] {
+        engine.register_fn(name, |call: NativeCallContext, array: Array| {
+            text(&call, Dynamic::from(array))
+        });
+        engine.register_fn(name, |call: NativeCallContext, map: Map| {
+            text(&call, Dynamic::from(map))
+        });
+    }
 }
 
 fn set_limits(engine: &mut Engine) {

@@ -7,12 +7,13 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use rhai::Engine;
+use rhai::{Engine, Map};
 use rhapsode_models::reference::Reference as Paper;
 
 use crate::{
     Diagnostic, Help, Kind,
     built_in::{self, BuiltIn},
+    fault::Fault,
     names::nearest,
     schema::{Field, Schema},
     search,
@@ -51,6 +52,8 @@ pub(crate) struct Entry {
     pub text: &'static str,
     /// The schema of the trailing option map.
     pub options: Option<fn() -> Arc<Schema>>,
+    /// Reads an option map into the struct, to see whether it fits.
+    pub reads: Option<Reads>,
     /// What the option map takes besides: closures, tensors, optimizers, which no schema can hold.
     pub besides: Vec<Field>,
     /// The ways to call it, as the engine tells them apart.
@@ -58,6 +61,9 @@ pub(crate) struct Entry {
     /// Where the method comes from.
     pub paper: Option<&'static Paper>,
 }
+
+/// Reads an option map into a struct and drops it.
+pub(crate) type Reads = fn(&Map) -> Result<(), Fault>;
 
 /// One way to call a bound name.
 #[derive(Clone, Debug)]
@@ -86,6 +92,7 @@ impl Entry {
             signature,
             text,
             options: None,
+            reads: None,
             besides: Vec::new(),
             overloads: Vec::new(),
             paper: None,
@@ -94,7 +101,9 @@ impl Entry {
 
     /// All options in words: those of the schema, then what the map takes besides.
     pub fn fields(&self) -> Vec<Field> {
-        let mut fields = self.options.map_or_else(Vec::new, |schema| schema().fields());
+        let mut fields = self
+            .options
+            .map_or_else(Vec::new, |schema| schema().fields());
         fields.extend(self.besides.iter().cloned());
         fields
     }
@@ -148,6 +157,27 @@ impl Entry {
     }
 }
 
+/// A documented name, part by part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// The full name: `zeros`, `flow::rectified`, `Tensor.sum`.
+    pub name: String,
+    /// `function`, `method`, `property`, `operator`, `module`, `type` or `topic`.
+    pub kind: &'static str,
+    /// `(shape: array, options?: map) -> Tensor`; of a property its type.
+    pub signature: String,
+    /// The first sentence of the text.
+    pub summary: String,
+    /// The text without its indentation, as Markdown.
+    pub text: String,
+    /// The options that it takes.
+    pub options: Vec<Field>,
+    /// How many arguments it takes, the receiver of a method not counted.
+    pub arities: Vec<usize>,
+    /// The paper, in one line.
+    pub paper: Option<String>,
+}
+
 /// All documented names.
 pub(crate) struct Reference {
     entries: Vec<Entry>,
@@ -181,6 +211,11 @@ impl Reference {
     /// All entries in the order of their making.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// All entries, part by part.
+    pub fn topics(&self) -> Vec<Topic> {
+        self.entries.iter().map(topic).collect()
     }
 
     /// The entries of one full name; more than one where a function has several signatures.
@@ -228,8 +263,14 @@ impl Reference {
         modules
     }
 
-    /// Help on a name: a function, a module, a type, or a method by its last part.
+    /// Help on a name; else on what another library calls so, or on what a question finds.
     pub fn help(&self, name: &str, engine: &Engine) -> Result<Help, Diagnostic> {
+        self.exact(name, engine)
+            .map_or_else(|| self.help_by_words(name, engine), Ok)
+    }
+
+    /// Help on a name: a function, a module, a type, or a method by its last part.
+    pub fn exact(&self, name: &str, engine: &Engine) -> Option<Help> {
         let mut found: Vec<&Entry> = self.get(name).collect();
         let is_module = self.modules().contains(&name);
         if found.is_empty() && !is_module {
@@ -240,8 +281,7 @@ impl Reference {
                 .collect();
         }
         if found.is_empty() && !is_module {
-            let of_rhai = built_in::help(name, self.built_in(engine));
-            return of_rhai.map_or_else(|| self.help_by_words(name, engine), Ok);
+            return built_in::help(name, self.built_in(engine));
         }
         let mut text = String::new();
         let mut markdown = String::new();
@@ -255,7 +295,7 @@ impl Reference {
         if lists_members {
             self.write_members(name, found.is_empty(), &mut text, &mut markdown);
         }
-        Ok(Help {
+        Some(Help {
             name: name.to_string(),
             text: text.trim_end().to_string(),
             markdown: markdown.trim_end().to_string(),
@@ -265,7 +305,8 @@ impl Reference {
     /// Help where nothing has that name: what another library calls so, or what a question finds.
     fn help_by_words(&self, name: &str, engine: &Engine) -> Result<Help, Diagnostic> {
         let is_question = name.trim().contains(' ');
-        let foreign = search::ours(name).filter(|ours| !is_question && self.get(ours).next().is_some());
+        let foreign =
+            search::ours(name).filter(|ours| !is_question && self.get(ours).next().is_some());
         if let Some(ours) = foreign {
             let mut help = self.help(ours, engine)?;
             help.text = format!("`{name}` is `{ours}` here.\n\n{}", help.text);
@@ -345,6 +386,35 @@ impl Reference {
             ));
             markdown.push_str(&format!("- `{}` {}\n", entry.short(), entry.summary()));
         }
+    }
+}
+
+fn topic(entry: &Entry) -> Topic {
+    let receiver = usize::from(matches!(
+        entry.kind,
+        EntryKind::Method | EntryKind::Property
+    ));
+    let arity = |overload: &Overload| overload.takes.len().saturating_sub(receiver);
+    let mut arities: Vec<usize> = entry.overloads.iter().map(arity).collect();
+    arities.sort_unstable();
+    arities.dedup();
+    Topic {
+        name: entry.name.clone(),
+        kind: match entry.kind {
+            EntryKind::Function => "function",
+            EntryKind::Method => "method",
+            EntryKind::Property => "property",
+            EntryKind::Operator => "operator",
+            EntryKind::Module => "module",
+            EntryKind::Type => "type",
+            EntryKind::Topic => "topic",
+        },
+        signature: entry.signature.to_string(),
+        summary: entry.summary(),
+        text: dedent(entry.text),
+        options: entry.fields(),
+        arities,
+        paper: entry.paper.map(Paper::line),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The only crate in which Rhai types appear; front ends see [`Session`], [`Frontend`],
 //! [`Display`] and [`Diagnostic`].
 
+mod args;
 mod bind;
 mod built_in;
 mod cell;
@@ -17,6 +18,7 @@ mod fault;
 mod frontend;
 mod help;
 mod highlight;
+mod html;
 mod lexer;
 mod library;
 mod modules;
@@ -28,15 +30,31 @@ mod schema;
 mod search;
 mod session;
 mod sources;
+mod trial;
 mod value;
 
+pub use args::ScriptArg;
 pub use check::Unit;
 pub use diagnostic::{Diagnostic, Frame, Kind, Place, Severity};
 pub use display::Display;
 pub use frontend::{Event, Frontend, Progress, ProgressState, Record, Recorder};
+pub use help::Topic;
+pub use html::Page;
+pub use names::nearest;
 /// Logs of metrics, which front ends write as well.
 pub use rhapsode_models::log;
+pub use schema::Field;
 pub use session::{
     Completeness, Completion, Completions, Help, InterruptHandle, Session, SessionOptions, Token,
     TokenKind, Variable,
 };
+pub use trial::Trial;
+
+/// Writes a whole file, or leaves the old one; the reason when it cannot be written.
+pub fn write_atomic(path: &std::path::Path, content: &[u8]) -> Result<(), String> {
+    use rhapsode_models::{Error, files};
+    files::write_atomic(path, content).map_err(|error| match error {
+        Error::Io { message, .. } => message,
+        other => other.to_string(),
+    })
+}

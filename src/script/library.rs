@@ -13,12 +13,13 @@ use rhai::{
 };
 use rhapsode_models::reference::Reference as Paper;
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 
 use crate::{
     fault::Fault,
     help::{Entry, EntryKind, FunctionName, Overload, Reference},
+    options, panics,
     schema::{Field, Schema},
-    panics,
     value::{Object, Types},
 };
 
@@ -181,13 +182,12 @@ impl Library {
         &mut self,
         rows: fn(T) -> Box<dyn Iterator<Item = Dynamic>>,
     ) {
-        self.global
-            .set_iter(TypeId::of::<T>(), move |value| {
-                match value.try_cast::<T>() {
-                    Some(value) => rows(value),
-                    None => Box::new(std::iter::empty()),
-                }
-            });
+        self.global.set_iter(TypeId::of::<T>(), move |value| {
+            match value.try_cast::<T>() {
+                Some(value) => rows(value),
+                None => Box::new(std::iter::empty()),
+            }
+        });
     }
 
     #[expect(
@@ -228,22 +228,17 @@ impl Library {
 
 impl Binding<'_> {
     /// The struct that the trailing option map is read into: its schema becomes help.
-    pub fn options<T: JsonSchema + 'static>(self) -> Self {
+    pub fn options<T: JsonSchema + DeserializeOwned + 'static>(self) -> Self {
         if let Some(entry) = self.library.entries.get_mut(self.entry) {
             entry.options = Some(|| Schema::of::<T>());
+            entry.reads = Some(|map| options::read::<T>(map).map(drop));
         }
         self
     }
 
     /// What the option map takes besides its struct: a closure, a tensor, an optimizer. `kind` is its
     /// type in the users' words, `default` what it is when it is not given.
-    pub fn besides(
-        self,
-        name: &str,
-        kind: &str,
-        default: Option<&str>,
-        text: &str,
-    ) -> Self {
+    pub fn besides(self, name: &str, kind: &str, default: Option<&str>, text: &str) -> Self {
         if let Some(entry) = self.library.entries.get_mut(self.entry) {
             entry.besides.push(Field {
                 name: name.into(),
@@ -346,5 +341,48 @@ fn guarded(function: RhaiFunc) -> RhaiFunc {
             is_pure,
             is_volatile,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rhai::{Dynamic, Map};
+
+    use crate::{bind, context, library::Library};
+
+    /// What help shows as the defaults of options is what an option map takes, name by name.
+    #[test]
+    fn the_defaults_of_all_options_read_back() {
+        let settings = context::Settings {
+            seed: 0,
+            device: "cpu".into(),
+            dtype: "f32".into(),
+        };
+        let context =
+            context::Context::new(settings, Default::default(), Default::default(), false);
+        let _engine = crate::engine::build(&context.into(), |library| {
+            bind::all(library);
+            check(library);
+        });
+    }
+
+    fn check(library: &Library) {
+        let mut count = 0;
+        for entry in &library.entries {
+            let (Some(schema), Some(reads)) = (entry.options, entry.reads) else {
+                continue;
+            };
+            let schema = schema();
+            let mut map = Map::new();
+            for (name, field) in schema.properties(schema.root()) {
+                if let Some(default) = field.get("default") {
+                    let value: Dynamic = rhai::serde::to_dynamic(default).unwrap();
+                    map.insert(name.into(), value);
+                    count += 1;
+                }
+            }
+            reads(&map).unwrap_or_else(|fault| panic!("{}: {}", entry.name, fault.message));
+        }
+        assert!(count > 10, "{count}");
     }
 }

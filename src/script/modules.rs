@@ -14,13 +14,7 @@ use rhai::{
     Position, Scope, Shared, Stmt,
 };
 
-use crate::{
-    Kind,
-    context::Context,
-    fault::Fault,
-    lexer::lex,
-    names::nearest,
-};
+use crate::{Kind, context::Context, fault::Fault, lexer::lex, names::nearest};
 
 /// A module as the engine keeps it.
 type SharedModule = Shared<Module>;
@@ -98,8 +92,9 @@ impl ModuleResolver for Files {
         begin(context, &name, &text).map_err(placed)?;
         let module = evaluate(engine, context, &name, &text);
         let files = end(context, &name, hash(&text));
-        let module = module
-            .map_err(|error| Box::new(EvalAltResult::ErrorInModule(name.clone(), error, position)))?;
+        let module = module.map_err(|error| {
+            Box::new(EvalAltResult::ErrorInModule(name.clone(), error, position))
+        })?;
         let mut modules = context.modules();
         modules.loaded.insert(
             name,
@@ -142,7 +137,9 @@ pub(crate) fn locate(
     if is_bound {
         return Err(fault.hint(format!("`{path}::` is always there, without an import")));
     }
-    let wanted = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let wanted = file
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
     let names = scripts_in(file.parent());
     let near = wanted.and_then(|wanted| nearest(&wanted, names.iter().map(String::as_str)));
     Err(match near {
@@ -155,7 +152,11 @@ pub(crate) fn locate(
 fn scripts_in(folder: Option<&Path>) -> Vec<String> {
     let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
     let entries = std::fs::read_dir(folder.unwrap_or(Path::new(".")));
-    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+    let paths = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
     let scripts = paths.filter(|path| path.extension().is_some_and(|ending| ending == ENDING));
     let mut names: Vec<String> = scripts
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_string()))
@@ -188,7 +189,11 @@ fn unchanged(context: &Context, name: &str) -> Option<SharedModule> {
     let same = |(file, known): &(String, u64)| {
         read(Path::new(file)).is_ok_and(|text| hash(&text) == *known)
     };
-    loaded.files.iter().all(same).then(|| Arc::clone(&loaded.module))
+    loaded
+        .files
+        .iter()
+        .all(same)
+        .then(|| Arc::clone(&loaded.module))
 }
 
 /// Tells the module that is being read on which files an import of it depends.
@@ -207,7 +212,12 @@ fn note_files(context: &Context, name: &str) {
 fn begin(context: &Context, name: &str, text: &str) -> Result<(), Fault> {
     let mut modules = context.modules();
     if let Some(at) = modules.loading.iter().position(|loading| loading == name) {
-        let mut chain: Vec<&str> = modules.loading.iter().skip(at).map(String::as_str).collect();
+        let mut chain: Vec<&str> = modules
+            .loading
+            .iter()
+            .skip(at)
+            .map(String::as_str)
+            .collect();
         chain.push(name);
         return Err(Fault::new(
             Kind::Value,
@@ -255,7 +265,10 @@ fn evaluate(
         .iter_var()
         .map(|(name, value)| (name.to_string(), value.clone()))
         .collect();
-    context.modules().constants.insert(name.to_string(), constants);
+    context
+        .modules()
+        .constants
+        .insert(name.to_string(), constants);
     Ok(module.into())
 }
 
@@ -288,7 +301,9 @@ pub(crate) fn members(
     let Ok(ast) = engine.compile(&text) else {
         return Ok(None);
     };
-    let functions = ast.iter_functions().filter(|function| !function.access.is_private());
+    let functions = ast
+        .iter_functions()
+        .filter(|function| !function.access.is_private());
     let mut members: Vec<String> = functions
         .map(|function| function.name.to_string())
         .filter(|name| !name.starts_with("anon$"))
@@ -301,7 +316,11 @@ pub(crate) fn members(
                 members.push(variable.0.as_str().to_string());
             }
             Stmt::Export(names, _) => {
-                let alias = if names.1.is_empty() { &names.0 } else { &names.1 };
+                let alias = if names.1.is_empty() {
+                    &names.0
+                } else {
+                    &names.1
+                };
                 members.push(alias.as_str().to_string());
             }
             Stmt::Import(import, _) => members.push(import.1.as_str().to_string()),

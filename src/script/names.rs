@@ -1,7 +1,7 @@
 //! Near names: what was probably meant.
 
 /// The name nearest to a misspelt one, if any is near enough.
-pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut best: Option<(f64, &str)> = None;
     for candidate in names {
         if candidate == name || candidate.is_empty() {

@@ -20,7 +20,7 @@ pub(crate) struct Schema {
 
 /// One option, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Field {
+pub struct Field {
     /// The key.
     pub name: String,
     /// Its type: `int`, `float`, `"a" | "b"`, `array of int`.
@@ -151,7 +151,10 @@ impl Schema {
             kind: self.words(schema),
             default: schema.get("default").map(literal),
             required: required.contains(&name),
-            text: self.text_of(schema),
+            text: match schema.get("default") {
+                Some(default) if !default.is_null() => without_default(&self.text_of(schema)),
+                _ => self.text_of(schema),
+            },
         };
         self.properties(schema).map(field).collect()
     }
@@ -204,6 +207,31 @@ impl Schema {
     }
 }
 
+/// A text without its `(default 2)` or `; default 2)`: the default itself stands beside it.
+fn without_default(text: &str) -> String {
+    let Some((at, mark)) = [" (default ", "; default ", ", default "]
+        .iter()
+        .find_map(|mark| Some((text.find(mark)?, *mark)))
+    else {
+        return text.to_string();
+    };
+    let (before, rest) = text.split_at(at);
+    let mut depth = 1usize;
+    let end = rest.char_indices().skip(mark.len()).find(|(_, c)| {
+        depth = match c {
+            '(' => depth + 1,
+            ')' => depth - 1,
+            _ => depth,
+        };
+        depth == 0
+    });
+    let Some((end, _)) = end else {
+        return text.to_string();
+    };
+    let close = if mark == " (default " { end + 1 } else { end };
+    format!("{before}{}", rest.get(close..).unwrap_or(""))
+}
+
 /// The JSON types that a schema allows.
 pub(crate) fn types_of(schema: &Value) -> Vec<&str> {
     match schema.get("type") {
@@ -229,5 +257,25 @@ pub(crate) fn literal(value: &Value) -> String {
             format!("#{{ {} }}", pairs.join(", "))
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_default;
+
+    #[test]
+    fn a_default_is_told_once() {
+        assert_eq!(without_default("Steps (default 3)."), "Steps.");
+        assert_eq!(without_default("Rate (> 0; default f(1))."), "Rate (> 0).");
+        assert_eq!(
+            without_default("Size (at least 1, default [8, 8]) of all."),
+            "Size (at least 1) of all."
+        );
+        assert_eq!(
+            without_default("By default nothing."),
+            "By default nothing."
+        );
+        assert_eq!(without_default("Open (default 3"), "Open (default 3");
     }
 }

@@ -154,9 +154,9 @@ const ALIKE: &[(&str, &str)] = &[
 
 /// Words that say nothing.
 const EMPTY: &[&str] = &[
-    "a", "an", "the", "how", "do", "does", "i", "to", "on", "of", "in", "is", "are", "my", "me", "with",
-    "can", "what", "which", "for", "from", "and", "or", "it", "its", "use", "using", "make", "get", "at",
-    "by", "be", "some", "there", "where", "when", "this", "that", "one", "as",
+    "a", "an", "the", "how", "do", "does", "i", "to", "on", "of", "in", "is", "are", "my", "me",
+    "with", "can", "what", "which", "for", "from", "and", "or", "it", "its", "use", "using",
+    "make", "get", "at", "by", "be", "some", "there", "where", "when", "this", "that", "one", "as",
 ];
 
 /// What a name of another library is called here: the full name of an entry.
@@ -194,12 +194,18 @@ pub(crate) fn find<'a>(reference: &'a Reference, question: &str) -> Vec<&'a Entr
         .iter()
         .map(|(word, weight)| {
             let holding = entries.iter().filter(|(_, w)| w.contains_key(word)).count();
-            (word.as_str(), *weight, (1.0 + total / (1.0 + holding as f64)).ln())
+            (
+                word.as_str(),
+                *weight,
+                (1.0 + total / (1.0 + holding as f64)).ln(),
+            )
         })
         .collect();
     let score = |weights: &HashMap<String, f64>| -> f64 {
         let of = |(word, weight, rare): &(&str, f64, f64)| {
-            weights.get(*word).map_or(0.0, |found| found * weight * rare)
+            weights
+                .get(*word)
+                .map_or(0.0, |found| found * weight * rare)
         };
         rarity.iter().map(of).sum()
     };
@@ -213,7 +219,9 @@ pub(crate) fn find<'a>(reference: &'a Reference, question: &str) -> Vec<&'a Entr
     let near = ranked.iter().filter(|(score, _)| *score > best / 4.0);
     let mut found: Vec<&Entry> = Vec::new();
     for (_, entry) in near {
-        if !found.iter().any(|known| known.name == entry.name) {
+        // `save` and `io::save` are one.
+        let same = |known: &&Entry| known.name == entry.name || known.text == entry.text;
+        if !found.iter().any(same) {
             found.push(entry);
         }
         if found.len() == MOST {
@@ -237,14 +245,21 @@ fn words_of_question(question: &str) -> Vec<(String, f64)> {
         }
         if let Some(ours) = ours(&word) {
             let last = ours.rsplit(['.', ':']).next().unwrap_or(ours);
-            split(last).into_iter().for_each(|part| add(stem(&part), 1.0));
+            split(last)
+                .into_iter()
+                .for_each(|part| add(stem(&part), 1.0));
         }
     }
     let stems: Vec<String> = split(&lower).iter().map(|word| stem(word)).collect();
     for (phrase, alike) in ALIKE {
         let phrase: Vec<String> = split(phrase).iter().map(|word| stem(word)).collect();
-        if stems.windows(phrase.len()).any(|window| window == phrase.as_slice()) {
-            split(alike).into_iter().for_each(|word| add(stem(&word), 0.6));
+        if stems
+            .windows(phrase.len())
+            .any(|window| window == phrase.as_slice())
+        {
+            split(alike)
+                .into_iter()
+                .for_each(|word| add(stem(&word), 0.6));
         }
     }
     words
@@ -268,7 +283,11 @@ fn weights(entry: &Entry) -> HashMap<String, f64> {
     add(&entry.name, 5.0);
     add(entry.short(), 7.0);
     // A page on the whole language holds many words and answers few questions.
-    let share = if entry.kind == EntryKind::Topic { 0.4 } else { 1.0 };
+    let share = if entry.kind == EntryKind::Topic {
+        0.4
+    } else {
+        1.0
+    };
     weights.values_mut().for_each(|weight| *weight *= share);
     weights
 }
@@ -282,7 +301,11 @@ fn split(text: &str) -> Vec<String> {
         }
         words.push(word.to_string());
         if word.contains('_') {
-            words.extend(word.split('_').filter(|w| !w.is_empty()).map(str::to_string));
+            words.extend(
+                word.split('_')
+                    .filter(|w| !w.is_empty())
+                    .map(str::to_string),
+            );
         }
     }
     words
@@ -295,7 +318,11 @@ fn stem(word: &str) -> String {
             && rest.len() >= 3
             && !rest.ends_with('s')
         {
-            let rest = if ending.starts_with("ie") { format!("{rest}y") } else { rest.to_string() };
+            let rest = if ending.starts_with("ie") {
+                format!("{rest}y")
+            } else {
+                rest.to_string()
+            };
             return rest.trim_end_matches('e').to_string();
         }
     }
@@ -308,7 +335,12 @@ mod tests {
 
     #[test]
     fn endings_do_not_separate_words() {
-        for (a, b) in [("training", "trains"), ("sampled", "samples"), ("batches", "batch"), ("derivatives", "derivative")] {
+        for (a, b) in [
+            ("training", "trains"),
+            ("sampled", "samples"),
+            ("batches", "batch"),
+            ("derivatives", "derivative"),
+        ] {
             assert_eq!(stem(a), stem(b), "{a} {b}");
         }
         assert_ne!(stem("loss"), stem("log"));

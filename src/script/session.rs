@@ -42,6 +42,8 @@ pub struct SessionOptions {
     pub args: BTreeMap<String, String>,
     /// Relative paths of the script are meant from here (default: the working directory).
     pub folder: Option<PathBuf>,
+    /// Trainings and loops of `progress` stop after three steps: [`Session::trials`] tells their times.
+    pub trial: bool,
 }
 
 /// Whether code can be run as it stands.
@@ -175,7 +177,7 @@ impl Session {
             dtype: "f32".into(),
         };
         let folder = options.folder.unwrap_or_default();
-        let context = Arc::new(Context::new(settings, options.args, folder));
+        let context = Arc::new(Context::new(settings, options.args, folder, options.trial));
         let machine = Some(Box::new(Machine::new(Arc::clone(&context), bind)));
         Self {
             machine,
@@ -298,6 +300,34 @@ impl Session {
             Some(machine) => machine.help(name),
             None => Err(Diagnostic::new(Kind::Name, format!("no help on `{name}`"))),
         }
+    }
+
+    /// Everything that is documented, in the order of the reference, part by part.
+    pub fn reference(&self) -> Vec<crate::Topic> {
+        let reference = self.context.reference();
+        reference.map_or_else(Vec::new, |reference| reference.topics())
+    }
+
+    /// The reference as static pages of HTML.
+    pub fn pages(&self) -> Vec<crate::Page> {
+        let reference = self.context.reference();
+        reference.map_or_else(Vec::new, |reference| crate::html::pages(reference))
+    }
+
+    /// The comment at the top of a script, and what `--set` can tell it, without running it.
+    pub fn script_args(&self, code: &str) -> (String, Vec<crate::ScriptArg>) {
+        let found = self
+            .machine
+            .as_ref()
+            .and_then(|machine| on_large_stack(|| crate::args::of_script(machine, code)));
+        found.unwrap_or_default()
+    }
+
+    /// What a trial has seen: a line for every training and loop.
+    pub fn trials(&self) -> Vec<crate::Trial> {
+        self.context
+            .trials()
+            .map_or_else(Vec::new, |trials| trials.clone())
     }
 
     /// Every documented name, in the order of the reference: modules, functions, types with their

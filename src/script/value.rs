@@ -98,12 +98,13 @@ impl Types {
         if let Some(array) = value.read_lock::<Array>() {
             return match array.len() {
                 0 => "empty".into(),
-                n => format!(
-                    "{n} x {}",
-                    array
+                n => {
+                    let first = array
                         .first()
-                        .map_or(String::new(), |first| self.name(first))
-                ),
+                        .map_or(String::new(), |first| self.name(first));
+                    let alike = array.iter().all(|item| self.name(item) == first);
+                    format!("{n} x {}", if alike { first.as_str() } else { "any" })
+                }
             };
         }
         if let Some(map) = value.read_lock::<Map>() {

@@ -2,10 +2,11 @@
 
 use std::{path::Path, time::Duration};
 
+use rhapsode_script::nearest;
 use rustyline::completion::Pair;
 
 use super::Repl;
-use crate::{error::Error, files, nearest::nearest, progress::duration_text, table};
+use crate::{error::Error, files, progress::duration_text, table};
 
 /// Whether the REPL goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

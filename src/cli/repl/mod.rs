@@ -278,7 +278,9 @@ impl Repl {
     /// Shows help on a name; `model.fit` is looked up by what the variable `model` holds.
     fn help(&mut self, name: &str) {
         let session = self.shared.session();
-        let help = match session.inspect(name, name.chars().count()) {
+        // A question in words is no code.
+        let of_code = (!name.contains(' ')).then(|| session.inspect(name, name.chars().count()));
+        let help = match of_code.flatten() {
             Some(help) => Ok(help),
             None => session.help(name),
         };

@@ -13,7 +13,7 @@ use std::{
 
 use rhapsode_script::{
     Diagnostic, Display, Event, Frontend, Kind, ProgressState, Recorder, Session, SessionOptions,
-    Severity,
+    Severity, nearest,
 };
 
 use crate::{args::RunArgs, error::Error, files, screen::Screen, signals};
@@ -33,7 +33,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         seed: args.seed,
         device: args.device.clone(),
         args: args.settings.iter().cloned().collect(),
-        folder: None,
+        ..SessionOptions::default()
     });
     let last_signal = blocked.watch(session.interrupt_handle());
     let mut screen = Screen::new(session.interrupt_handle(), args.quiet);
@@ -54,18 +54,24 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         false => session.execute_file(&args.file, &mut runner),
     };
     match &result {
-        Ok(_) => warn_of_unread(&session, &mut runner.screen),
+        Ok(_) => warn_of_unread(&session, &source, &mut runner.screen),
         Err(_) => runner.save_models(&session),
     }
     runner.finish(result, last_signal)
 }
 
 /// A value given with `--set` that the script never asked for is probably a misspelt name.
-fn warn_of_unread(session: &Session, screen: &mut Screen) {
+fn warn_of_unread(session: &Session, source: &str, screen: &mut Screen) {
+    let known = session.script_args(source).1;
     for name in session.unread_args() {
+        let names = known.iter().map(|arg| arg.name.as_str());
+        let hint = match nearest(&name, names) {
+            Some(near) => format!("did you mean `--set {near}=...`?"),
+            None => format!("it reads a value with `arg({name:?}, default)`"),
+        };
         screen.complain(&Diagnostic {
             severity: Severity::Warning,
-            hints: vec![format!("it reads a value with `arg({name:?}, default)`")],
+            hints: vec![hint],
             ..Diagnostic::new(
                 Kind::Option,
                 format!("`--set {name}=...`: the script never asked for `{name}`"),
@@ -89,7 +95,7 @@ fn wrong_device(session: &mut Session, device: &str) -> Option<Diagnostic> {
 }
 
 /// The whole of standard input as a script.
-fn read_stdin() -> Result<String, Error> {
+pub fn read_stdin() -> Result<String, Error> {
     let mut source = String::new();
     let read = io::stdin().read_to_string(&mut source);
     read.map_err(|source| Error::Stream {

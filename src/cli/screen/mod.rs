@@ -23,6 +23,7 @@ use rhapsode_script::{Diagnostic, Display, InterruptHandle, Progress, ProgressSt
 use crate::{
     error::Error,
     progress::{self, Bars},
+    signals::{Unmarked, unmarked},
 };
 use extent::Extent;
 use inline::Protocol;
@@ -50,6 +51,8 @@ pub struct Screen {
     stop: InterruptHandle,
     /// The first failure of writing to standard output.
     failure: Option<io::Error>,
+    /// While there are live bars, Ctrl-C leaves no mark in them.
+    _unmarked: Option<Unmarked>,
 }
 
 impl Screen {
@@ -66,6 +69,7 @@ impl Screen {
             updated: Vec::new(),
             stop,
             failure: None,
+            _unmarked: (io::stderr().is_terminal() && !quiet).then(unmarked),
         };
         if let Some(choice) = inline::unknown_choice().filter(|_| screen.drawings) {
             let known = "kitty, iterm2, sixel or characters";

@@ -516,3 +516,125 @@ fn a_setting_that_nobody_asked_for_is_warned_of() {
         run.stderr
     );
 }
+
+#[test]
+fn check_finds_mistakes_and_says_nothing_of_what_works() {
+    let folder = Folder::new("check")
+        .script("good.rhai", "let x = ones([2]);\nx.sum()\n")
+        .script(
+            "bad.rhai",
+            "let m = flow::rectified(#{ hiden: [4] });\nm.fit(data::moons(9)).mor(3);\n",
+        );
+    let good = folder.run(&["check", "good.rhai"]).code(0);
+    assert!(
+        good.stdout.contains("no errors, no warnings"),
+        "{}",
+        good.stdout
+    );
+    let bad = folder.run(&["check", "bad.rhai"]).code(1);
+    for text in [
+        "bad.rhai:1:28",
+        "did you mean `hidden`?",
+        "bad.rhai:2:23",
+        "did you mean `more`?",
+    ] {
+        assert!(bad.stderr.contains(text), "{text}: {}", bad.stderr);
+    }
+    assert!(bad.stdout.contains("2 errors"), "{}", bad.stdout);
+}
+
+#[test]
+fn check_forecasts_what_a_script_costs() {
+    let code = "let m = flow::rectified(#{ hidden: [8] });\nlet run = m.fit(data::moons(64), #{ steps: 1_000_000, batch: 8 });\nfor i in progress(0..1_000_000, \"own loop\") { log(#{ loss: 1.0 }); }\n";
+    let folder = Folder::new("cost").script("long.rhai", code);
+    let out = folder.run(&["check", "--cost", "long.rhai"]).code(0).stdout;
+    let line = |label: &str| {
+        out.lines()
+            .find(|line| line.contains(label))
+            .unwrap_or_else(|| panic!("{label}: {out}"))
+    };
+    assert!(line("fit").contains("1000000"), "{out}");
+    assert!(line("own loop").contains("1000000"), "{out}");
+    assert!(out.contains("about "), "{out}");
+}
+
+#[test]
+fn the_help_of_a_script_lists_its_settings() {
+    let code = "// Trains.\n// Quickly.\n\nlet lr = arg(\"lr\", 1e-3, #{ help: \"learning rate\", min: 0.0 });\nlet mode = arg(\"mode\", \"fast\", #{ allowed: [\"fast\", \"exact\"] });\nlet n = arg(\"n\", 2 * 8);\n";
+    let folder = Folder::new("help-of-script").script("s.rhai", code);
+    let out = folder.run(&["run", "s.rhai", "--help"]).code(0).stdout;
+    for text in [
+        "Trains.\nQuickly.",
+        "--set lr=...    float = 1e-3",
+        "learning rate; at least 0.0",
+        "one of fast, exact",
+        "= 2 * 8",
+    ] {
+        assert!(out.contains(text), "{text}: {out}");
+    }
+    let near = folder.run(&["run", "s.rhai", "--set", "lrr=1"]).code(0);
+    assert!(
+        near.stderr.contains("did you mean `--set lr=...`?"),
+        "{}",
+        near.stderr
+    );
+}
+
+#[test]
+fn the_reference_is_written_as_pages() {
+    let folder = Folder::new("pages");
+    folder.run(&["doc", "--html", "out"]).code(0);
+    let names = folder.names("out");
+    for name in [
+        "index.html",
+        "flow.html",
+        "Tensor.html",
+        "functions.html",
+        "language.html",
+    ] {
+        assert!(names.contains(&name.to_string()), "{name}: {names:?}");
+    }
+    let mut links = 0;
+    for name in &names {
+        let page = folder.read(&format!("out/{name}"));
+        assert!(
+            !page.contains("src=\"http") && !page.contains("@import"),
+            "{name} needs a network"
+        );
+        // Every link between pages leads to a page and a place on it.
+        for link in page
+            .split("href=\"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+        {
+            if link.starts_with("https://arxiv.org/") {
+                continue;
+            }
+            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let target = folder.read(&format!("out/{file}"));
+            assert!(
+                place.is_empty() || target.contains(&format!("id=\"{place}\"")),
+                "{name}: {link}"
+            );
+            links += 1;
+        }
+    }
+    assert!(links > 300, "{links}");
+    let flow = folder.read("out/flow.html");
+    assert!(
+        flow.contains("arxiv.org/abs/2209.03003") && flow.contains("<pre>let model"),
+        "{flow}"
+    );
+}
+
+#[test]
+fn help_is_found_by_words() {
+    let folder = Folder::new("doc-words");
+    let out = folder
+        .run(&["doc", "how do I train on labels"])
+        .code(0)
+        .stdout;
+    assert!(out.contains("RectifiedFlow.fit"), "{out}");
+    let out = folder.run(&["doc", "DataLoader"]).code(0).stdout;
+    assert!(out.contains("data::batches"), "{out}");
+}

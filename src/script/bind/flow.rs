@@ -108,7 +108,7 @@ pub(crate) fn bind(library: &mut Library) {
         )
         .options::<FitOptions>()
         .besides("optimizer", "OptimizerChoice", Some("optim::adam()"), "The optimizer, e.g. `optim::adam(#{ lr: 1e-3 })`.")
-        .besides("labels", "Tensor", None, "Class numbers `[n]`, for a flow with classes.")
+        .besides("labels", "Tensor", None, "Class numbers `[n]`, for a flow with classes (default: none).")
         .call(|call: NativeCallContext, flow: &mut RectifiedFlow, data: Tensor| fit(&call, flow, &data, None, Map::new()))
         .call(|call: NativeCallContext, flow: &mut RectifiedFlow, data: Tensor, map: Map| fit(&call, flow, &data, None, map))
         .call(|call: NativeCallContext, flow: &mut RectifiedFlow, data: Tensor, labels: Tensor| fit(&call, flow, &data, Some(labels), Map::new()))
@@ -127,9 +127,22 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .options::<SampleOptions>()
-        .besides("labels", "Tensor", None, "Class numbers `[n]` of the samples.")
-        .call(|call: NativeCallContext, flow: &mut RectifiedFlow, n: i64| sample(&call, flow, n, Map::new()))
-        .call(|call: NativeCallContext, flow: &mut RectifiedFlow, n: i64, map: Map| sample(&call, flow, n, map));
+        .besides(
+            "labels",
+            "Tensor",
+            None,
+            "Class numbers `[n]` of the samples (default: none).",
+        )
+        .call(
+            |call: NativeCallContext, flow: &mut RectifiedFlow, n: i64| {
+                sample(&call, flow, n, Map::new())
+            },
+        )
+        .call(
+            |call: NativeCallContext, flow: &mut RectifiedFlow, n: i64, map: Map| {
+                sample(&call, flow, n, map)
+            },
+        );
     library
         .method::<RectifiedFlow>(
             "velocity",

@@ -2,19 +2,24 @@
 //! turns an interrupt into a stop that keeps what was done.
 
 use std::{
+    any::Any,
     ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use rhai::NativeCallContext;
-use rhapsode_models::observe::{Observer, Step};
+use rhapsode_models::{
+    observe::{Observer, Step},
+    train::Run,
+};
 
 use super::Outcome;
 use crate::{
     Event, Progress, ProgressState, Record,
     context::{self, Context},
     fault::{Fault, interrupted},
+    trial::{Stopwatch, Trial},
 };
 
 /// Time between two states of a progress bar.
@@ -22,7 +27,7 @@ pub(crate) const REFRESH: Duration = Duration::from_millis(100);
 
 /// Runs long work with an observer. When the user interrupts, the work returns what it has, that
 /// becomes the value of the call, and the cell ends after its statement.
-pub(crate) fn enter<R, E: Into<Fault>>(
+pub(crate) fn enter<R: 'static, E: Into<Fault>>(
     call: &NativeCallContext,
     work: impl FnOnce(&mut dyn Observer) -> Result<R, E>,
 ) -> Outcome<R> {
@@ -33,9 +38,27 @@ pub(crate) fn enter<R, E: Into<Fault>>(
     let mut watcher = Watcher {
         bar: Bar::new(Arc::clone(&context)),
         stopped: false,
+        trial: context.trials().is_some().then(Stopwatch::start),
+        seen: None,
     };
     let result = work(&mut watcher);
-    let Watcher { mut bar, stopped } = watcher;
+    let Watcher {
+        mut bar,
+        stopped,
+        seen,
+        ..
+    } = watcher;
+    if let (Some(mut seen), Ok(value)) = (seen, &result) {
+        // A training knows its size; other long work has none.
+        if let Some(run) = (value as &dyn Any).downcast_ref::<Run>() {
+            seen.parameters = Some(run.parameters());
+            seen.state_bytes = Some(run.state_bytes());
+        }
+        context
+            .trials()
+            .iter_mut()
+            .for_each(|trials| trials.push(seen.clone()));
+    }
     // The work may have seen the interrupt in one of its operations, before its observer did.
     let stopped = stopped || context.interrupt_requested();
     match result {
@@ -64,6 +87,10 @@ pub(crate) fn enter<R, E: Into<Fault>>(
 struct Watcher {
     bar: Bar,
     stopped: bool,
+    /// Times the steps of a trial.
+    trial: Option<Stopwatch>,
+    /// What it has seen of a training: other work goes on to its end.
+    seen: Option<Trial>,
 }
 
 impl Observer for Watcher {
@@ -91,6 +118,13 @@ impl Observer for Watcher {
         if self.bar.context.must_stop() {
             self.stopped = true;
             return ControlFlow::Break(());
+        }
+        if let Some(watch) = self.trial.as_mut().filter(|_| !step.metrics.is_empty()) {
+            let enough = watch.step();
+            self.seen = watch.trial(step.label, step.total);
+            if enough {
+                return ControlFlow::Break(());
+            }
         }
         ControlFlow::Continue(())
     }

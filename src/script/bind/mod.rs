@@ -1,6 +1,7 @@
 //! Everything that scripts can call: a file a namespace. A binding converts, calls and wraps; the
 //! mathematics is elsewhere.
 
+mod cite;
 mod closure;
 mod data;
 mod draw;
@@ -41,6 +42,7 @@ pub(crate) type Outcome<T> = Result<T, Box<EvalAltResult>>;
 pub(crate) fn all(library: &mut Library) {
     session::bind(library);
     output::bind(library);
+    cite::bind(library);
     progress::bind(library);
     tensor::bind(library);
     nn::bind(library);

@@ -10,6 +10,7 @@ use crate::{
     context::{self, Context, lock},
     fault::{Fault, Spot},
     library::Library,
+    trial::Stopwatch,
     value::{Object, type_word},
 };
 
@@ -24,6 +25,8 @@ struct State {
     items: Items,
     done: u64,
     total: u64,
+    /// Times the steps of a trial.
+    watch: Option<Stopwatch>,
 }
 
 enum Items {
@@ -51,13 +54,20 @@ impl Iterator for Steps {
         state
             .bar
             .update(&state.label, state.done, Some(state.total), newest);
-        match state.items.next() {
+        let trial = state.watch.as_mut().filter(|_| state.done > 0);
+        let enough = trial.is_some_and(Stopwatch::step);
+        match state.items.next().filter(|_| !enough) {
             Some(item) => {
                 state.done += 1;
                 Some(item)
             }
             None => {
                 state.bar.finish(ProgressState::Finished);
+                let watch = state.watch.take();
+                let seen = watch.and_then(|watch| watch.trial(&state.label, Some(state.total)));
+                if let (Some(seen), Some(mut trials)) = (seen, state.context.trials()) {
+                    trials.push(seen);
+                }
                 None
             }
         }
@@ -157,8 +167,10 @@ fn steps(call: &NativeCallContext, items: Dynamic, label: &str) -> Outcome<Steps
     let context = context::of_call(call)?;
     let (items, total) = items_of(items)?;
     let bar = Bar::new(Arc::clone(&context));
+    let watch = context.trials().is_some().then(Stopwatch::start);
     Ok(Steps(Arc::new(Mutex::new(State {
         context,
+        watch,
         bar,
         label: label.to_string(),
         items,

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rhai::{Array, Dynamic, ImmutableString, NativeCallContext};
+use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Outcome, number};
 use crate::{
@@ -10,11 +12,26 @@ use crate::{
     fault::{Fault, Spot, interrupted},
     library::Library,
     names::nearest,
+    options,
     value::type_word,
 };
 
 /// Float types that tensors can have by default.
 const DTYPES: [&str; 3] = ["f32", "f64", "bf16"];
+
+/// What a script says about an argument.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct ArgOptions {
+    /// What it is for: `rhapsode run FILE --help` shows it (default: nothing).
+    help: String,
+    /// The values that it may have, as an array (default: any).
+    allowed: Option<Vec<serde_json::Value>>,
+    /// The smallest number that it may be (default: any).
+    min: Option<f64>,
+    /// The largest number that it may be (default: any).
+    max: Option<f64>,
+}
 
 /// Binds them.
 pub(crate) fn bind(library: &mut Library) {
@@ -22,17 +39,26 @@ pub(crate) fn bind(library: &mut Library) {
     library
         .function(
             "arg",
-            "(name: string, default: any) -> any",
+            "(name: string, default: any, options?: map) -> any",
             r#"
-            A value given with `--set name=value`, or the default. It has the type of the default.
+            A value given with `--set name=value`, or the default. It has the type of the default;
+            `rhapsode run FILE --help` lists what a script asks for.
 
             ```rhai
-            let lr = arg("lr", 1e-3);
+            let lr = arg("lr", 1e-3, #{ help: "learning rate", min: 0.0 });
             lr // => 0.001
             ```
             "#,
         )
-        .call(|call: NativeCallContext, name: &str, default: Dynamic| arg(&call, name, default));
+        .options::<ArgOptions>()
+        .call(|call: NativeCallContext, name: &str, default: Dynamic| {
+            arg(&call, name, default, &Map::new())
+        })
+        .call(
+            |call: NativeCallContext, name: &str, default: Dynamic, map: Map| {
+                arg(&call, name, default, &map)
+            },
+        );
     library
         .function(
             "sleep",
@@ -171,19 +197,48 @@ fn sleep(call: &NativeCallContext, seconds: f64) -> Outcome<()> {
 }
 
 /// A value from the command line, with the type of its default.
-fn arg(call: &NativeCallContext, name: &str, default: Dynamic) -> Outcome<Dynamic> {
+fn arg(call: &NativeCallContext, name: &str, default: Dynamic, map: &Map) -> Outcome<Dynamic> {
     let context = context::of_call(call)?;
+    let about: ArgOptions = options::read(map)?;
     let Some(given) = context.arg(name) else {
+        allowed(&format!("the default of `{name}`"), &default, &about)?;
         return Ok(default);
     };
-    let parsed = parse(given, &default);
-    parsed.ok_or_else(|| {
+    let value = parse(given, &default).ok_or_else(|| {
         let expected = expectation(&default);
         Fault::value(format!(
             "`--set {name}={given}`: expected {expected}, got {given:?}"
         ))
-        .into()
-    })
+    })?;
+    allowed(&format!("`--set {name}={given}`"), &value, &about)?;
+    Ok(value)
+}
+
+/// Whether a value is one of those that the script allows.
+fn allowed(what: &str, value: &Dynamic, about: &ArgOptions) -> Result<(), Fault> {
+    let wrong = |expected: String| {
+        Err(Fault::value(format!(
+            "{what}: expected {expected}, got {value}"
+        )))
+    };
+    if let Some(list) = &about.allowed {
+        let written = rhai::serde::from_dynamic::<serde_json::Value>(value).ok();
+        let same = |one: &serde_json::Value| {
+            Some(one) == written.as_ref() || (one.is_number() && one.as_f64() == number(value))
+        };
+        if !list.iter().any(same) {
+            let words: Vec<String> = list.iter().map(crate::schema::literal).collect();
+            return wrong(format!("one of {}", words.join(", ")));
+        }
+    }
+    let Some(number) = number(value) else {
+        return Ok(());
+    };
+    match (about.min, about.max) {
+        (Some(least), _) if number.is_nan() || number < least => wrong(format!("at least {least}")),
+        (_, Some(most)) if number.is_nan() || number > most => wrong(format!("at most {most}")),
+        _ => Ok(()),
+    }
 }
 
 /// A text as a value of the type of `like`.

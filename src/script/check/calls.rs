@@ -1,6 +1,8 @@
 //! Calls of functions: whether they are there, and whether they take what they are given.
 
-use rhai::{FnCallExpr, Position};
+use std::any::TypeId;
+
+use rhai::{FnCallExpr, Map, Position};
 
 use super::{Checker, Value};
 use crate::{
@@ -11,7 +13,15 @@ use crate::{
 
 /// Calls that Rhai treats apart; their arguments are its own affair.
 const KEYWORDS: [&str; 9] = [
-    "print", "debug", "type_of", "Fn", "call", "curry", "is_def_var", "is_def_fn", "is_shared",
+    "print",
+    "debug",
+    "type_of",
+    "Fn",
+    "call",
+    "curry",
+    "is_def_var",
+    "is_def_fn",
+    "is_shared",
 ];
 
 impl<'a> Checker<'a> {
@@ -36,7 +46,9 @@ impl<'a> Checker<'a> {
             return Value::unknown();
         }
         if let Some(members) = self.imports.get(&module) {
-            let missing = members.as_ref().filter(|m| !m.iter().any(|member| member == name));
+            let missing = members
+                .as_ref()
+                .filter(|m| !m.iter().any(|member| member == name));
             if let Some(members) = missing {
                 let message = format!("module `{module}` has no function `{name}`");
                 let fault = Fault::new(Kind::Name, message)
@@ -47,8 +59,9 @@ impl<'a> Checker<'a> {
         }
         if !self.reference.modules().contains(&module.as_str()) {
             let fault = match crate::search::hint(&format!("{module}::{name}")) {
-                Some(ours) => Fault::new(Kind::Name, format!("unknown module `{module}`"))
-                    .hint(ours),
+                Some(ours) => {
+                    Fault::new(Kind::Name, format!("unknown module `{module}`")).hint(ours)
+                }
                 None => self.unknown_module(&module),
             };
             self.error(fault.diagnostic(), position);
@@ -178,7 +191,10 @@ impl<'a> Checker<'a> {
                 let less = usize::from(is_method);
                 let arities = arities.iter().map(|n| n - less.min(*n)).collect();
                 let name = entries.first().map_or("", |entry| entry.name.as_str());
-                Fault::new(Kind::Type, counted(name, arities, kinds.len() - less.min(kinds.len())))
+                Fault::new(
+                    Kind::Type,
+                    counted(name, arities, kinds.len() - less.min(kinds.len())),
+                )
             };
             let fault = entries.iter().take(4).fold(fault, |fault, entry| {
                 fault.hint(format!("there is {}", entry.headline()))
@@ -187,8 +203,10 @@ impl<'a> Checker<'a> {
             return None;
         }
         let gives = |overload: &Overload| {
+            // What an option map may change, the signature's type does not tell.
+            let has_map = overload.takes.last() == Some(&TypeId::of::<Map>());
             let of_entry = || match entries {
-                [entry] => entry.gives(),
+                [entry] if !has_map => entry.gives(),
                 _ => None,
             };
             types.word(overload.gives).or_else(of_entry)
@@ -231,5 +249,8 @@ fn counted(name: &str, mut arities: Vec<usize>, got: usize) -> String {
     arities.dedup();
     let words: Vec<String> = arities.iter().map(usize::to_string).collect();
     let plural = if arities == [1] { "" } else { "s" };
-    format!("{name} takes {} argument{plural}, got {got}", words.join(" or "))
+    format!(
+        "{name} takes {} argument{plural}, got {got}",
+        words.join(" or ")
+    )
 }

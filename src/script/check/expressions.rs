@@ -60,7 +60,11 @@ impl Checker<'_> {
     /// Reads several expressions; whether computing them changes nothing.
     fn all<'e>(&mut self, expressions: impl Iterator<Item = &'e Expr>) -> bool {
         // Every one of them is read, also behind one with an effect.
-        expressions.fold(true, |free, one| self.expression(one).free && free)
+        let mut free = true;
+        for one in expressions {
+            free &= self.expression(one).free;
+        }
+        free
     }
 
     fn variable(&mut self, name: &str, position: Position) -> Value {
@@ -75,8 +79,7 @@ impl Checker<'_> {
                 free: true,
             };
         }
-        let is_function =
-            self.functions.contains_key(name) || self.reference.has_function(name);
+        let is_function = self.functions.contains_key(name) || self.reference.has_function(name);
         if !is_function {
             let fault = self.unknown_variable(name);
             self.error(fault.diagnostic(), position);
@@ -117,7 +120,9 @@ impl Checker<'_> {
             return Value::unknown();
         }
         if let Some(members) = self.imports.get(module) {
-            let unknown = members.as_ref().filter(|m| !m.iter().any(|member| member == name));
+            let unknown = members
+                .as_ref()
+                .filter(|m| !m.iter().any(|member| member == name));
             if let Some(members) = unknown {
                 let fault = Fault::new(Kind::Name, format!("module `{module}` has no `{name}`"))
                     .nearest(name, members.iter().map(String::as_str));

@@ -70,7 +70,10 @@ impl Checker<'_> {
     }
 
     fn property(&mut self, object: Value, name: &str, position: Position) -> Value {
-        let Some(kind) = object.kind.filter(|kind| self.reference.types.is_ours(kind)) else {
+        let Some(kind) = object
+            .kind
+            .filter(|kind| self.reference.types.is_ours(kind))
+        else {
             return Value {
                 kind: None,
                 free: object.free,
@@ -170,7 +173,10 @@ impl Checker<'_> {
     fn is_call_of_value(&self, kind: &str, name: &str) -> bool {
         kind == "map"
             || kind == "closure"
-            || matches!(name, "call" | "curry" | "type_of" | "is_shared" | "to_string" | "to_debug")
+            || matches!(
+                name,
+                "call" | "curry" | "type_of" | "is_shared" | "to_string" | "to_debug"
+            )
     }
 
     fn unknown_method(&self, kind: &str, name: &str) -> Fault {
@@ -183,9 +189,9 @@ impl Checker<'_> {
         }
         let members = self.reference.owned_by(kind).map(Entry::short);
         let built_in = self.machine.built_in();
-        let of_rhai = built_in.iter().filter(|function| {
-            function.types.first().is_some_and(|first| first == kind)
-        });
+        let of_rhai = built_in
+            .iter()
+            .filter(|function| function.types.first().is_some_and(|first| first == kind));
         fault.meant(name, members.chain(of_rhai.map(|f| f.name.as_str())))
     }
 
@@ -193,9 +199,18 @@ impl Checker<'_> {
     /// something has nearly that name.
     fn method_of_unknown(&mut self, name: &str, position: Position) {
         let is_method = |entry: &&Entry| {
-            matches!(entry.kind, EntryKind::Method | EntryKind::Property | EntryKind::Function)
+            matches!(
+                entry.kind,
+                EntryKind::Method | EntryKind::Property | EntryKind::Function
+            )
         };
-        let ours = || self.reference.entries().iter().filter(is_method).map(Entry::short);
+        let ours = || {
+            self.reference
+                .entries()
+                .iter()
+                .filter(is_method)
+                .map(Entry::short)
+        };
         let of_rhai = || self.machine.built_in().iter().map(|f| f.name.as_str());
         let known = ours().chain(of_rhai()).any(|known| known == name)
             || self.is_call_of_value("", name)

@@ -93,7 +93,14 @@ struct Checker<'a> {
 pub(crate) fn check(machine: &Machine, source: &str, code: &str, unit: Unit) -> Vec<Diagnostic> {
     let ast = match machine.engine.compile_with_scope(&machine.scope, code) {
         Ok(ast) => ast,
-        Err(error) => return vec![explain::parse::explain(&error, source, code, &machine.names())],
+        Err(error) => {
+            return vec![explain::parse::explain(
+                &error,
+                source,
+                code,
+                &machine.names(),
+            )];
+        }
     };
     if lex(code).open {
         return vec![explain::parse::open_comment(source, code)];
@@ -120,7 +127,10 @@ impl<'a> Checker<'a> {
         let mut sources = Sources::default();
         sources.insert(source, text);
         let mut functions: HashMap<String, Vec<usize>> = HashMap::new();
-        let known = machine.functions.iter_functions().chain(ast.iter_functions());
+        let known = machine
+            .functions
+            .iter_functions()
+            .chain(ast.iter_functions());
         for function in known {
             let arities = functions.entry(function.name.to_string()).or_default();
             arities.push(function.params.len());

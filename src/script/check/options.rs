@@ -3,14 +3,7 @@
 use rhai::{Expr, FnCallExpr, Position};
 
 use super::Checker;
-use crate::{
-    Kind,
-    fault::Fault,
-    help::Entry,
-    names::listed,
-    options::check_value,
-    schema::Schema,
-};
+use crate::{Kind, fault::Fault, help::Entry, names::listed, options::check_value, schema::Schema};
 
 impl Checker<'_> {
     /// Checks the option map of a call, when its last argument is one.
@@ -47,12 +40,13 @@ impl Checker<'_> {
                 if path.len() == 1 {
                     names.extend(entry.besides.iter().map(|field| field.name.as_str()));
                 }
-                let fault = Fault::new(Kind::Option, format!("unknown option `{}`", path.join(".")))
-                    .nearest(name, names.iter().copied())
-                    .hint(match names.is_empty() {
-                        true => "there are no options here".to_string(),
-                        false => format!("allowed: {}", listed(names)),
-                    });
+                let fault =
+                    Fault::new(Kind::Option, format!("unknown option `{}`", path.join(".")))
+                        .nearest(name, names.iter().copied())
+                        .hint(match names.is_empty() {
+                            true => "there are no options here".to_string(),
+                            false => format!("allowed: {}", listed(names)),
+                        });
                 self.error(fault.diagnostic(), key.pos);
             }
             path.pop();
@@ -70,13 +64,18 @@ impl Checker<'_> {
     /// A literal is held against the schema as the bindings do it.
     fn value(&mut self, entry: &Entry, schema: &Schema, value: &Expr, path: &mut Vec<String>) {
         if let Expr::Map(map, position) = value {
-            let is_map = schema.at(path).is_some_and(|at| schema.properties(at).next().is_some());
+            let is_map = schema
+                .at(path)
+                .is_some_and(|at| schema.properties(at).next().is_some());
             if is_map {
                 self.map(entry, schema, &map.0, path, *position);
                 return;
             }
         }
-        let Some(literal) = value.get_literal_value(None).filter(|value| !value.is_fnptr()) else {
+        let Some(literal) = value
+            .get_literal_value(None)
+            .filter(|value| !value.is_fnptr())
+        else {
             return;
         };
         if let Some(fault) = check_value(schema, path, &literal) {

@@ -3,7 +3,18 @@
 use rhai::{ASTFlags, Expr, FlowControl, Stmt, StmtBlock};
 
 use super::{Checker, Value, leaves};
-use crate::{Diagnostic, Kind, modules};
+use crate::{Diagnostic, Kind, explain::place::start_of, modules};
+
+/// Where a statement begins; Rhai places an operator's call at the operator.
+fn start(statement: &Stmt) -> rhai::Position {
+    match statement {
+        Stmt::FnCall(call, at) if call.op_token.is_some() => {
+            call.args.first().map_or(*at, start_of)
+        }
+        Stmt::Expr(expression) => start_of(expression),
+        other => other.position(),
+    }
+}
 
 impl Checker<'_> {
     /// Statements in a row. The last one's value is that of the block when `gives` says so.
@@ -13,19 +24,21 @@ impl Checker<'_> {
         for (i, statement) in statements.iter().enumerate() {
             if left && !statement.is_noop() {
                 let finding = Diagnostic::new(Kind::Syntax, "this is never reached");
-                self.warn(finding, statement.position());
+                self.warn(finding, start(statement));
                 left = false;
             }
             left = left || leaves(statement);
             value = self.statement(statement);
             let is_last = i + 1 == statements.len();
-            if value.free && matches!(statement, Stmt::Expr(_) | Stmt::FnCall(..)) && !(is_last && gives)
+            if value.free
+                && matches!(statement, Stmt::Expr(_) | Stmt::FnCall(..))
+                && !(is_last && gives)
             {
                 let mut finding = Diagnostic::new(Kind::Value, "this value is not used");
                 finding
                     .hints
                     .push("keep it with `let y = ...;` or look at it with `show(...)`".into());
-                let place = self.whole(statement.position());
+                let place = self.whole(start(statement));
                 self.findings.push(Diagnostic {
                     severity: crate::Severity::Warning,
                     place,

@@ -93,7 +93,18 @@ fn members(scene: &Scene, module: &str) -> Vec<Completion> {
         .reference()
         .into_iter()
         .flat_map(|reference| reference.owned_by(module));
-    entries.map(of_entry).collect()
+    let mut items: Vec<Completion> = entries.map(of_entry).collect();
+    let imported = scene
+        .machine
+        .imports()
+        .into_iter()
+        .filter(|(name, _)| name == module);
+    items.extend(
+        imported
+            .flat_map(|(_, members)| members)
+            .map(|member| item(member, "function", "")),
+    );
+    items
 }
 
 /// Properties and methods of something known.
@@ -140,9 +151,11 @@ fn option_keys(scene: &Scene, map: &OptionMap) -> Vec<Completion> {
     let Some(at) = schema.at(&map.path) else {
         return Vec::new();
     };
+    let besides = map.entry.besides.iter().filter(|_| map.path.is_empty());
     let fields = schema
         .fields_of(at)
         .into_iter()
+        .chain(besides.cloned())
         .filter(|field| !map.given.contains(&field.name));
     fields
         .map(|field| {
@@ -273,6 +286,8 @@ fn names(scene: &Scene) -> Vec<Completion> {
             .map_or(String::new(), |entry| entry.summary());
         item(format!("{module}::"), "module", text)
     }));
+    let imports = scene.machine.imports().into_iter();
+    items.extend(imports.map(|(name, _)| item(format!("{name}::"), "module", "imported")));
     items.extend(
         KEYWORDS
             .iter()
@@ -341,7 +356,7 @@ fn help_at(scene: &Scene, index: usize) -> Option<Help> {
         let shadowed =
             entry.owner().is_none() && scene.machine.context.global(&entry.name).is_some();
         if !shadowed {
-            return scene.machine.help(&entry.name).ok();
+            return scene.machine.exact_help(&entry.name);
         }
     }
     let Token::Identifier(name) = &scene.lexed.lexemes.get(index)?.token else {
@@ -352,7 +367,7 @@ fn help_at(scene: &Scene, index: usize) -> Option<Help> {
         return variable(scene, name, &value);
     }
     if is_free {
-        scene.machine.help(name).ok()
+        scene.machine.exact_help(name)
     } else {
         built_in(scene, index)
     }
@@ -366,7 +381,7 @@ fn variable(scene: &Scene, name: &str, value: &rhai::Dynamic) -> Option<Help> {
     let summary = types.summary(value);
     let of_type = scene
         .machine
-        .help(&kind)
+        .exact_help(&kind)
         .map(|help| (help.text, help.markdown))
         .unwrap_or_default();
     Some(Help {

@@ -7,7 +7,7 @@ use super::{closes, opens};
 use crate::{
     cell::Machine,
     help::{Entry, EntryKind, Reference},
-    lexer::{Lexed, lex},
+    lexer::{Lexed, Lexeme, lex},
 };
 
 /// Code with a cursor.
@@ -152,7 +152,9 @@ impl<'a> Scene<'a> {
         match &lexemes.get(end)?.token {
             Token::Identifier(name) => match self.behind_dot(end) {
                 Some(object) => member(self.reference()?, &self.known(object)?, name),
-                None => self.machine.context.global(name).map(Known::Value),
+                None => self
+                    .declared(name, end)
+                    .or_else(|| self.machine.context.global(name).map(Known::Value)),
             },
             Token::StringConstant(_) => Some(Known::Type("string".into())),
             Token::IntegerConstant(_) => Some(Known::Type("int".into())),
@@ -174,11 +176,38 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// What is known of a variable that the code itself declares before the token `end`.
+    fn declared(&self, name: &str, end: usize) -> Option<Known> {
+        let lexemes = self.lexed.lexemes.get(..end)?;
+        let declaration = lexemes.windows(3).rposition(|window| {
+            matches!(
+                window,
+                [
+                    Lexeme { token: Token::Let | Token::Const, .. },
+                    Lexeme { token: Token::Identifier(found), .. },
+                    Lexeme { token: Token::Equals, .. },
+                ] if found.as_str() == name
+            )
+        })?;
+        let mut depth = 0usize;
+        for (index, lexeme) in lexemes.iter().enumerate().skip(declaration + 3) {
+            if opens(&lexeme.token) {
+                depth += 1;
+            } else if closes(&lexeme.token) {
+                depth = depth.checked_sub(1)?;
+            } else if depth == 0 && matches!(lexeme.token, Token::SemiColon) {
+                return self.known(index.checked_sub(1)?);
+            }
+        }
+        None
+    }
+
     /// What a call gives whose name is the token.
     fn called(&self, name: usize) -> Option<Known> {
         let entry = self.entry_at(name)?;
-        let gives = entry.signature.rsplit_once("->")?.1.trim();
-        Some(Known::Type(gives.to_string()))
+        let types = &self.reference()?.types;
+        let bound = entry.overloads.first().and_then(|o| types.word(o.gives));
+        Some(Known::Type(entry.gives().or(bound)?.to_string()))
     }
 
     /// The documented function, method or property whose name is the token.

@@ -81,7 +81,10 @@ impl Explainer<'_> {
         {
             let error = ParseError(kind.clone().into(), *position);
             let diagnostic = parse::explain(&error, &source, text, self.names);
-            return Diagnostic { trace, ..diagnostic };
+            return Diagnostic {
+                trace,
+                ..diagnostic
+            };
         }
         let position = error.position();
         let mut fault = runtime::explain(&error, self.style(&source, position), self.names);

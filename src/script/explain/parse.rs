@@ -51,8 +51,9 @@ fn byte_of(text: &str, position: Position) -> usize {
 fn place(kind: &ParseErrorType, source: &str, text: &str, lexed: &Lexed, at: usize) -> Place {
     let before = lexed.code().rfind(|lexeme| lexeme.end <= at);
     let is_missing = matches!(kind, ParseErrorType::MissingToken(token, _) if token == ";");
+    let is_stray = is_closing(lexed, at);
     if let Some(before) = before
-        && (is_missing || at >= text.trim_end().len())
+        && ((is_missing && !is_stray) || at >= text.trim_end().len())
     {
         return span_place(source, text, before.end, before.end + 1);
     }
@@ -70,6 +71,9 @@ fn words(kind: &ParseErrorType, text: &str, lexed: &Lexed, at: usize, names: &Na
     let is_end = lexed.code().all(|lexeme| lexeme.end <= at);
     let (message, mut hints) = match kind {
         _ if is_end && is_incomplete(kind) => without_hint("the code ends too early"),
+        MissingToken(token, _) if token == ";" && is_closing(lexed, at) => {
+            without_hint(format!("`{found}` closes nothing"))
+        }
         MissingToken(token, purpose) if token == ";" => {
             missing_semicolon(purpose, found, text, lexed, at, names)
         }
@@ -256,8 +260,7 @@ fn missing_semicolon(
 /// The words that begin something.
 pub(crate) const KEYWORDS: [&str; 21] = [
     "let", "const", "if", "else", "switch", "do", "while", "until", "loop", "for", "in", "fn",
-    "return", "throw", "try", "catch", "break", "continue", "private",
-    "import", "export",
+    "return", "throw", "try", "catch", "break", "continue", "private", "import", "export",
 ];
 
 fn reserved(word: &str) -> Words {
@@ -339,6 +342,16 @@ pub(crate) fn open_brackets(lexed: &Lexed) -> Vec<usize> {
         }
     }
     open
+}
+
+/// Whether the token at a byte closes a bracket.
+fn is_closing(lexed: &Lexed, at: usize) -> bool {
+    lexed.at(at).is_some_and(|(_, lexeme)| {
+        matches!(
+            lexeme.token,
+            Token::RightBrace | Token::RightParen | Token::RightBracket
+        )
+    })
 }
 
 fn is_word(text: &str) -> bool {

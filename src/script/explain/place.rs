@@ -115,6 +115,17 @@ fn map_of_variable<'a>(ast: &'a rhai::AST, name: &str, before: Position) -> Opti
         .filter(|expr| matches!(expr, Expr::Map(..)))
 }
 
+/// Where an expression begins; Rhai places the call of an operator at the operator.
+pub(crate) fn start_of(expression: &Expr) -> Position {
+    match expression {
+        Expr::FnCall(call, at) if call.op_token.is_some() => {
+            call.args.first().map_or(*at, start_of)
+        }
+        Expr::Dot(parts, ..) | Expr::Index(parts, ..) => start_of(&parts.lhs),
+        other => other.start_position(),
+    }
+}
+
 /// The place of the token at a position, or of the whole expression that begins there.
 pub(crate) fn range(source: &str, text: &str, start: Position, whole: bool) -> Place {
     let from = byte_at(

@@ -174,3 +174,56 @@ fn highlighting() {
         }
     }
 }
+
+/// The names that help by words finds, best first.
+fn found(session: &Session, question: &str) -> Vec<String> {
+    let text = session.help(question).unwrap().text;
+    let rows = text.lines().filter_map(|line| line.strip_prefix("  "));
+    rows.filter_map(|row| Some(row.split_whitespace().next()?.to_string()))
+        .collect()
+}
+
+#[test]
+fn questions_find_what_answers_them() {
+    let s = session();
+    for (question, name) in [
+        ("how do I train on labels", "RectifiedFlow.fit"),
+        ("gradient descent", "Optimizer.step"),
+        ("set the learning rate", "Run.set"),
+        ("draw random numbers", "randn"),
+        ("distance between two sets of points", "metric::wasserstein"),
+        ("show a progress bar", "progress"),
+        ("settings from the command line", "arg"),
+        ("save a model to a file", "save"),
+        ("make runs reproducible", "seed"),
+        ("the softmax of logits", "Tensor.softmax"),
+    ] {
+        let names = found(&s, question);
+        assert!(names.contains(&name.to_string()), "{question}: {names:?}");
+    }
+    let help = s.help("view").unwrap();
+    assert!(
+        help.text.starts_with("`view` is `Tensor.reshape` here."),
+        "{}",
+        help.text
+    );
+    // What stands under the cursor is a name, never a question.
+    assert!(s.inspect("let labels = 3; labels", 20).is_none());
+}
+
+#[test]
+fn completion_by_the_types_that_code_declares() {
+    let s = session();
+    assert!(texts(&s, "let m = flow::rectified(); m.fi§").contains(&"fit".to_string()));
+    let chain = "let m = flow::rectified(); let r = m.fit(data::moons(9)); r.mo§";
+    assert_eq!(texts(&s, chain), ["more"]);
+    assert_eq!(
+        texts(&s, "let m = flow::rectified(); m.fit(data::moons(9)).los§"),
+        ["loss"]
+    );
+    let keys = texts(
+        &s,
+        "let m = flow::rectified(); m.fit(x, #{ steps: 3, opt§ })",
+    );
+    assert_eq!(keys, ["optimizer: "]);
+}
