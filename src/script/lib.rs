@@ -22,6 +22,7 @@ mod names;
 mod options;
 mod panics;
 mod render;
+mod room;
 mod schema;
 mod session;
 mod sources;
