@@ -74,6 +74,9 @@ pub enum Error {
         /// The coordinate that came.
         got: f64,
     },
+    /// The work was ended before it was done.
+    #[error("interrupted")]
+    Interrupted,
     /// The picture could not be encoded.
     #[error("picture: {reason}")]
     Encode {
@@ -109,6 +112,7 @@ impl Error {
             | Error::Many { .. }
             | Error::Axes { .. }
             | Error::Place { .. }
+            | Error::Interrupted
             | Error::Encode { .. } => None,
         }
     }

@@ -1,12 +1,13 @@
 //! The layout of a figure in pixels: the one place that decides where axes, ticks, labels, colour bars and legends
 //! stand. What comes out are marks in pixels, in the order of drawing.
 
-use crate::axis::TickSet;
+use crate::axis::{Axis, TickSet};
 use crate::color::{Color, Palette};
 use crate::font;
 use crate::legend;
 use crate::mark::{Anchor, Mark, Projection, Rect, Text};
 use crate::panel::{ColorBar, Panel, Placed};
+use std::ops::Range;
 
 /// Sizes of text in pixels an em.
 pub(crate) const TITLE: f64 = 14.5;
@@ -34,20 +35,36 @@ pub(crate) struct Scene {
     pub height: f64,
     pub background: Color,
     pub marks: Vec<Mark>,
+    /// Which of the marks belong to which panel.
+    pub parts: Vec<Part>,
+}
+
+/// A panel in a scene: its axes, and where its marks are among all of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub plot: Rect,
+    pub x: Axis,
+    pub y: Axis,
+    /// Columns and numbers of the cells of its picture, for reading off; empty without.
+    pub columns: usize,
+    pub cells: Vec<f64>,
+    pub grid: Range<usize>,
+    pub data: Range<usize>,
+    pub axes: Range<usize>,
 }
 
 /// Lays out all panels of a figure.
 pub(crate) fn scene(size: [f64; 2], panels: &[Placed], palette: &Palette) -> Scene {
     let [width, height] = size;
     let mut marks = Vec::new();
-    for placed in panels {
-        lay_out(placed, palette, &mut marks);
-    }
+    let lay_out = |placed| lay_out(placed, palette, &mut marks);
+    let parts = panels.iter().map(lay_out).collect();
     Scene {
         width,
         height,
         background: palette.background,
         marks,
+        parts,
     }
 }
 
@@ -66,7 +83,7 @@ struct Frame {
     bar_reach: f64,
 }
 
-fn lay_out(placed: &Placed, palette: &Palette, out: &mut Vec<Mark>) {
+fn lay_out(placed: &Placed, palette: &Palette, out: &mut Vec<Mark>) -> Part {
     let panel = &placed.panel;
     let mut frame = frame(placed, 0.0);
     let mut data = data_marks(panel, frame.plot);
@@ -83,14 +100,32 @@ fn lay_out(placed: &Placed, palette: &Palette, out: &mut Vec<Mark>) {
             }
         }
     }
+    let start = out.len();
     grid(panel, &frame, palette, out);
+    let above = out.len();
     out.extend(data);
+    let ticks = out.len();
     axes(panel, &frame, palette, out);
+    let columns = panel.marks.iter().find_map(|mark| match mark {
+        Mark::Image { columns, .. } => Some(*columns),
+        _ => None,
+    });
+    let part = Part {
+        plot: frame.plot,
+        x: panel.x.clone(),
+        y: panel.y.clone(),
+        columns: columns.unwrap_or(0),
+        cells: panel.cells.clone(),
+        grid: start..above,
+        data: above..ticks,
+        axes: ticks..out.len(),
+    };
     if let Some(bar) = &panel.bar {
         color_bar(bar, &frame, palette, out);
     }
     out.extend(key);
     texts(placed, &frame, palette, out);
+    part
 }
 
 /// The panel's data in pixels.

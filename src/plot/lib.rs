@@ -14,6 +14,7 @@
 //! From a figure to a picture: [`figure`] holds the kinds; each lowers itself to panels of [`mark`]s in the
 //! coordinates of the data; `layout` decides once where axes, labels and legend stand, in pixels; `render` draws.
 
+mod animation;
 mod arrange;
 mod axis;
 mod color;
@@ -29,6 +30,7 @@ mod render;
 mod scale;
 mod thin;
 
+pub use animation::{AnimateOptions, Animation};
 pub use color::{Color, ColorMap, Theme};
 pub use error::{Error, Result};
 pub use figure::{Figure, Points, Series};

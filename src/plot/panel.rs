@@ -16,6 +16,8 @@ pub(crate) struct Panel {
     pub marks: Vec<Mark>,
     pub legend: Vec<Key>,
     pub bar: Option<ColorBar>,
+    /// The numbers of its picture's cells, for reading off; none where there is no picture or nothing to read.
+    pub cells: Vec<f64>,
     /// Small print below: what was left out of the picture.
     pub notes: Vec<String>,
 }
@@ -31,6 +33,7 @@ impl Panel {
             marks: Vec::new(),
             legend: Vec::new(),
             bar: None,
+            cells: Vec::new(),
             notes: Vec::new(),
         }
     }

@@ -26,6 +26,7 @@ mod names;
 mod options;
 mod panics;
 mod render;
+mod room;
 mod schema;
 mod search;
 mod session;

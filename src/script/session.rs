@@ -158,6 +158,8 @@ pub struct Session {
     cells: usize,
     // Why nothing can run: the device that was asked for is not there.
     refused: Option<Diagnostic>,
+    // Columns and rows of a drawing in characters.
+    room: [usize; 2],
 }
 
 impl Session {
@@ -184,6 +186,7 @@ impl Session {
             context,
             cells: 0,
             refused,
+            room: crate::room::DEFAULT,
         }
     }
 
@@ -234,6 +237,7 @@ impl Session {
             return Ok(None);
         };
         let context = Arc::clone(&self.context);
+        let room = self.room;
         let (port, events) = sync_channel(EVENTS);
         context.begin(port);
         let machine = Mutex::new(machine);
@@ -241,7 +245,7 @@ impl Session {
             let _end = EndOfCell(&context);
             let flag = Arc::clone(context.interrupt_flag());
             rhapsode_tensor::interrupt::with_flag(flag, || {
-                guarded(&mut lock(&machine), source, code)
+                crate::room::with(room, || guarded(&mut lock(&machine), source, code))
             })
         };
         thread::scope(|scope| match spawn(scope, &work) {
@@ -386,6 +390,11 @@ impl Session {
         if let Some(machine) = &mut self.machine {
             on_large_stack(|| machine.reset());
         }
+    }
+
+    /// Tells how large the terminal is, so that drawings in characters are as wide as it; 80 columns until then.
+    pub fn set_terminal(&mut self, columns: usize, rows: usize) {
+        self.room = crate::room::of_terminal(columns, rows);
     }
 
     /// Stops the running cell from any thread.

@@ -241,7 +241,7 @@ impl Plot for Graph {
         if lost > 0 {
             notes.push(format!("{} left out: not finite", counted(lost, "node")));
         }
-        let mut marks = self.edge_marks(palette);
+        let mut marks = self.edge_marks(area, palette);
         marks.extend(self.node_marks(area, palette));
         let panel = Panel {
             // Layers may be many and narrow, or few and wide: only what has a shape keeps it.
@@ -284,7 +284,7 @@ impl Graph {
         }
     }
 
-    fn edge_marks(&self, palette: &Palette) -> Vec<Mark> {
+    fn edge_marks(&self, area: Rect, palette: &Palette) -> Vec<Mark> {
         let options = &self.options;
         let weights = self.edges.weights.iter().flatten().map(|w| w.abs());
         let heaviest = extent(weights).map_or(1.0, |(_, most)| most.max(1e-300));
@@ -294,7 +294,7 @@ impl Graph {
         for (i, &[from, to]) in self.edges.ends.iter().enumerate() {
             let width = self.width(i, heaviest);
             if from == to {
-                marks.push(self.own_loop(from, width, color));
+                marks.push(self.own_loop(from, area, width, color));
                 continue;
             }
             let arrow = [self.place(from), self.place(to)];
@@ -328,9 +328,11 @@ impl Graph {
     }
 
     /// An edge from a node to itself: a small circle above it.
-    fn own_loop(&self, node: usize, width: f64, color: Color) -> Mark {
+    fn own_loop(&self, node: usize, area: Rect, width: f64, color: Color) -> Mark {
         let [x, y] = self.place(node);
-        let (a, b) = (self.x.span() * 0.03, self.y.span() * 0.03);
+        let size = self.radius() * 1.4;
+        let a = self.x.span() * size / area.width().max(1.0);
+        let b = self.y.span() * size / area.height().max(1.0);
         let at = |i: i32| {
             let angle = f64::from(i) / 24.0 * std::f64::consts::TAU;
             [x + a * angle.sin(), y + b * (1.0 - angle.cos())]
@@ -342,14 +344,18 @@ impl Graph {
         }
     }
 
+    /// The weights as numbers, on ground that hides the edge.
     fn weight_texts(&self, palette: &Palette) -> Vec<Mark> {
         let weights = self.edges.weights.iter().flatten();
-        let text = |(&[from, to], weight): (&[usize; 2], &f64)| {
+        let place = |&[from, to]: &[usize; 2]| {
             let (a, b) = (self.place(from), self.place(to));
-            // Beyond the middle, so that those of two directions, and of crossing edges, stand apart.
-            let at = [0, 1].map(|i| a[i] * 0.58 + b[i] * 0.42);
+            // Before the middle, so that those of two directions, and of crossing edges, stand apart.
+            [0, 1].map(|i| a[i] * 0.58 + b[i] * 0.42)
+        };
+        let places: Vec<[f64; 2]> = self.edges.ends.iter().map(place).collect();
+        let text = |(at, weight): (&[f64; 2], &f64)| {
             Mark::Text(Text {
-                at,
+                at: *at,
                 text: number(*weight, 3),
                 size: 10.0,
                 color: palette.foreground,
@@ -357,7 +363,13 @@ impl Graph {
                 upright: false,
             })
         };
-        self.edges.ends.iter().zip(weights).map(text).collect()
+        let texts: Vec<Mark> = places.iter().zip(weights).map(text).collect();
+        let ground = Mark::Points {
+            points: places,
+            colors: vec![palette.background],
+            radius: 8.0,
+        };
+        std::iter::once(ground).chain(texts).collect()
     }
 
     fn bar(&self) -> Option<ColorBar> {

@@ -190,6 +190,7 @@ impl Grid {
             marks: Vec::new(),
             legend: Vec::new(),
             bar: None,
+            cells: Vec::new(),
             notes: match self.figures.is_empty() {
                 true => vec!["no figures".to_string()],
                 false => Vec::new(),

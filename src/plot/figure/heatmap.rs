@@ -207,6 +207,7 @@ impl Plot for Heatmap {
                 label: options.value_label.clone(),
                 levels: Vec::new(),
             }),
+            cells: self.cells.clone(),
             notes,
         };
         vec![Placed { area, panel }]

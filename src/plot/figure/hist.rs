@@ -272,6 +272,7 @@ impl Plot for Hist {
             marks: self.marks(y.lo, palette),
             legend: self.legend(palette),
             bar: None,
+            cells: Vec::new(),
             notes: self.notes.clone(),
         };
         vec![Placed { area, panel }]

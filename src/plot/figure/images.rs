@@ -354,6 +354,7 @@ impl Plot for Images {
             marks: self.marks(pixels, palette),
             legend: Vec::new(),
             bar: None,
+            cells: Vec::new(),
             notes,
         };
         vec![Placed { area, panel }]

@@ -200,6 +200,7 @@ impl Plot for Line {
             marks,
             legend: self.legend(palette),
             bar: None,
+            cells: Vec::new(),
             notes,
         };
         vec![Placed { area, panel }]

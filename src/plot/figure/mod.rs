@@ -12,8 +12,8 @@ mod hist;
 mod images;
 mod line;
 mod note;
-mod options;
-mod overlay;
+pub(crate) mod options;
+pub(crate) mod overlay;
 mod quiver;
 mod scatter;
 
@@ -113,9 +113,20 @@ impl Figure {
         render::text::draw(&panels, [columns, rows], palette.background, color)
     }
 
-    /// The figure as a web page that needs nothing else.
-    pub fn html(&self, theme: Theme) -> String {
-        render::svg::page(&self.scene(theme), &self.describe())
+    /// The figure as a web page that needs nothing else, to zoom and move in, with the values under the pointer; in the
+    /// theme that the reader's system asks for, or in the given one.
+    pub fn html(&self, theme: Option<Theme>) -> String {
+        let themes = match theme {
+            Some(theme) => vec![theme],
+            None => vec![Theme::Light, Theme::Dark],
+        };
+        let scenes: Vec<Scene> = themes.into_iter().map(|theme| self.scene(theme)).collect();
+        render::html::page(&scenes, &self.describe())
+    }
+
+    /// What is seen in `area`.
+    pub(crate) fn lower(&self, area: Rect, palette: &Palette) -> Vec<Placed> {
+        self.plot.panels(area, palette)
     }
 
     fn scene(&self, theme: Theme) -> Scene {

@@ -233,6 +233,7 @@ impl Plot for Scatter {
             marks: self.marks(bar.as_ref(), palette),
             legend: self.legend(palette),
             bar,
+            cells: Vec::new(),
             notes,
         };
         vec![Placed { area, panel }]

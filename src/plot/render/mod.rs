@@ -2,6 +2,8 @@
 
 pub(crate) mod canvas;
 pub(crate) mod fill;
+pub(crate) mod gif;
+pub(crate) mod html;
 pub(crate) mod png;
 pub(crate) mod svg;
 pub(crate) mod text;

@@ -20,8 +20,24 @@ const MOST_FINE: f64 = 4e7;
 /// Larger pictures would take gigabytes.
 const MOST_PIXELS: f64 = 1e8;
 
+/// A picture of whole pixels.
+pub(crate) struct Raster {
+    pub width: u32,
+    pub height: u32,
+    /// Red, green and blue, row by row.
+    pub pixels: Vec<u8>,
+}
+
 /// The scene as a PNG file, `scale` times as many pixels across as it is wide.
 pub(crate) fn draw(scene: &Scene, scale: f64) -> Result<Vec<u8>> {
+    let picture = raster(scene, scale)?;
+    encode_png(&picture.pixels, picture.width, picture.height).map_err(|error| Error::Encode {
+        reason: error.to_string(),
+    })
+}
+
+/// The scene in pixels, `scale` times as many across as it is wide.
+pub(crate) fn raster(scene: &Scene, scale: f64) -> Result<Raster> {
     if !(0.1..=10.0).contains(&scale) {
         return Err(Error::Option {
             option: "scale",
@@ -55,9 +71,10 @@ pub(crate) fn draw(scene: &Scene, scale: f64) -> Result<Vec<u8>> {
     };
     scene.marks.iter().for_each(|mark| canvas.draw(mark));
     drop(canvas);
-    let picture = mean(&fine, width as usize, finer as usize);
-    encode_png(&picture, width, height).map_err(|error| Error::Encode {
-        reason: error.to_string(),
+    Ok(Raster {
+        width,
+        height,
+        pixels: mean(&fine, width as usize, finer as usize),
     })
 }
 
@@ -303,6 +320,7 @@ mod tests {
             height: f64::from(height),
             background: Color::hex(0xffffff),
             marks,
+            parts: Vec::new(),
         };
         let file = draw(&scene, 1.0).unwrap();
         let mut reader = ::png::Decoder::new(std::io::Cursor::new(file))
@@ -408,6 +426,7 @@ mod tests {
             height: 10.0,
             background: Color::hex(0),
             marks: Vec::new(),
+            parts: Vec::new(),
         };
         for scale in [0.0, -1.0, f64::NAN, 1e9] {
             assert!(matches!(

@@ -16,7 +16,7 @@ use plotters::style::{
 use std::fmt::Write;
 
 /// plotters takes whole pixels: it draws on a grid that is this much finer than the figure's.
-const UNIT: f64 = 10.0;
+pub(super) const UNIT: f64 = 10.0;
 /// How far plotters puts a text's baseline below its place, in ems (`dy` for `VPos::Top`).
 const DY: f64 = 0.76;
 /// plotters divides sizes of fonts by this.
@@ -24,15 +24,81 @@ const FONT_SCALE: f64 = 1.24;
 
 /// The scene as an SVG document; `description` is for those who cannot see it.
 pub(crate) fn draw(scene: &Scene, description: &str) -> String {
-    let size = ((scene.width * UNIT) as u32, (scene.height * UNIT) as u32);
+    let mut svg = open(scene, description, "");
+    for mark in &scene.marks {
+        draw_mark(&mut svg, size(scene), mark);
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// Scenes one after another, `seconds` each. What they begin and end with in common is written once.
+pub(crate) fn animate(scenes: &[Scene], description: &str, seconds: f64, repeat: bool) -> String {
+    let Some(first) = scenes.first() else {
+        return String::new();
+    };
+    let same = |at: fn(&[Mark], usize) -> Option<&Mark>, i: usize| {
+        let mark = at(&first.marks, i);
+        mark.is_some() && scenes.iter().all(|scene| at(&scene.marks, i) == mark)
+    };
+    let shortest = scenes.iter().map(|s| s.marks.len()).min().unwrap_or(0);
+    let from_start: fn(&[Mark], usize) -> Option<&Mark> = |marks, i| marks.get(i);
+    let from_end: fn(&[Mark], usize) -> Option<&Mark> = |marks, i| marks.iter().rev().nth(i);
+    let before = (0..shortest).take_while(|i| same(from_start, *i)).count();
+    let after = (0..shortest - before)
+        .take_while(|i| same(from_end, *i))
+        .count();
+    let mut svg = open(first, description, "");
+    let size = size(first);
+    let write = |svg: &mut String, marks: Option<&[Mark]>| {
+        let marks = marks.unwrap_or_default();
+        marks.iter().for_each(|mark| draw_mark(svg, size, mark));
+    };
+    write(&mut svg, first.marks.get(..before));
+    let (n, total) = (scenes.len(), seconds * scenes.len() as f64);
+    for (i, scene) in scenes.iter().enumerate() {
+        let last = i + 1 == n;
+        let share = |i: usize| (i as f64 / n as f64 * 1e6).round() / 1e6;
+        let (values, times) = match (i, last) {
+            (0, true) => ("visible".to_string(), "0".to_string()),
+            (0, false) => ("visible;hidden".to_string(), format!("0;{}", share(1))),
+            (_, true) => ("hidden;visible".to_string(), format!("0;{}", share(i))),
+            _ => (
+                "hidden;visible;hidden".to_string(),
+                format!("0;{};{}", share(i), share(i + 1)),
+            ),
+        };
+        let count = if repeat { "indefinite" } else { "1" };
+        let _ = writeln!(
+            svg,
+            "<g visibility=\"{}\"><animate attributeName=\"visibility\" calcMode=\"discrete\" \
+             values=\"{values}\" keyTimes=\"{times}\" dur=\"{total}s\" repeatCount=\"{count}\" \
+             fill=\"freeze\"/>",
+            if last { "visible" } else { "hidden" }
+        );
+        write(&mut svg, scene.marks.get(before..scene.marks.len() - after));
+        svg.push_str("</g>\n");
+    }
+    write(&mut svg, first.marks.get(first.marks.len() - after..));
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// The size of the grid that plotters draws on.
+pub(super) fn size(scene: &Scene) -> (u32, u32) {
+    ((scene.width * UNIT) as u32, (scene.height * UNIT) as u32)
+}
+
+/// The beginning of a document, and its ground; `more` are attributes of the root.
+pub(super) fn open(scene: &Scene, description: &str, more: &str) -> String {
+    let (width, height) = size(scene);
     let mut svg = String::new();
-    let (width, height) = size;
     // Round joins: a noisy line would have spikes.
     let _ = writeln!(
         svg,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" \
          viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\" \
-         stroke-linejoin=\"round\" stroke-linecap=\"butt\">",
+         stroke-linejoin=\"round\" stroke-linecap=\"butt\"{more}>",
         scene.width,
         scene.height,
         escape(description)
@@ -47,14 +113,11 @@ pub(crate) fn draw(scene: &Scene, description: &str) -> String {
         rects: vec![whole],
         color: scene.background,
     };
-    for mark in std::iter::once(&background).chain(&scene.marks) {
-        draw_mark(&mut svg, size, mark);
-    }
-    svg.push_str("</svg>\n");
+    draw_mark(&mut svg, (width, height), &background);
     svg
 }
 
-fn draw_mark(svg: &mut String, size: (u32, u32), mark: &Mark) {
+pub(super) fn draw_mark(svg: &mut String, size: (u32, u32), mark: &Mark) {
     match mark {
         Mark::Polyline {
             points,
@@ -145,7 +208,7 @@ fn polygon(svg: &mut String, points: &[[f64; 2]], color: Color) {
     );
 }
 
-fn hex(color: Color) -> String {
+pub(super) fn hex(color: Color) -> String {
     let [r, g, b] = color.rgb;
     format!("#{r:02x}{g:02x}{b:02x}")
 }
@@ -156,19 +219,6 @@ fn opacity(color: Color) -> String {
         alpha if alpha < 1.0 => format!(" fill-opacity=\"{}\"", (alpha * 100.0).round() / 100.0),
         _ => String::new(),
     }
-}
-
-/// The scene as a web page.
-pub(crate) fn page(scene: &Scene, description: &str) -> String {
-    let [r, g, b] = scene.background.rgb;
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{}</title>\n\
-         <style>body {{ margin: 0; min-height: 100vh; display: grid; place-items: center; \
-         background: #{r:02x}{g:02x}{b:02x} }} svg {{ max-width: 100%; height: auto }}</style>\n\
-         </head>\n<body>\n{}</body>\n</html>\n",
-        escape(description),
-        draw(scene, description)
-    )
 }
 
 /// What plotters writes for `draw`, without the root element around it. (Writing to a string cannot fail.)
@@ -269,7 +319,7 @@ fn printable(text: &str) -> String {
     text.chars().filter(taken).collect()
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     printable(text)
         .replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -320,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_page_holds_the_figure() {
-        let html = figure("t").html(Theme::Dark);
+        let html = figure("t").html(Some(Theme::Dark));
         assert!(html.starts_with("<!DOCTYPE html>") && html.contains("<svg"));
         assert!(html.contains("background: #16181d"));
     }

@@ -228,7 +228,8 @@ fn data(canvas: &mut Canvas, panel: &Panel, dots: Rect, ground: Color) {
                 }
             }
             Mark::Points { points, colors, .. } => {
-                for (at, color) in points.iter().zip(colors.iter().cycle()) {
+                let seen = points.iter().zip(colors.iter().cycle());
+                for (at, color) in seen.filter(|(_, color)| **color != ground) {
                     dot(canvas, *at, dots, *color);
                 }
             }

@@ -1,5 +1,7 @@
 //! A figure in a script: how it is shown and saved.
 
+use std::path::PathBuf;
+
 use rhai::{Map, NativeCallContext};
 use rhapsode_models::files::write_atomic;
 use rhapsode_plot::{Figure, Theme};
@@ -13,13 +15,9 @@ use crate::{
     fault::{Fault, Spot},
     library::Library,
     names::nearest,
-    options,
+    options, room,
     value::Object,
 };
-
-/// Size of the drawing in characters.
-const COLUMNS: usize = 80;
-const ROWS: usize = 22;
 
 /// Pixels of a PNG for each pixel of the figure.
 const SCALE: f64 = 2.0;
@@ -28,32 +26,37 @@ const SCALE: f64 = 2.0;
 const ENDINGS: [&str; 3] = ["svg", "png", "html"];
 
 /// Ground and ink of a figure.
-#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Ground {
     /// Dark ink on white.
-    #[default]
     Light,
     /// Light ink on near black.
     Dark,
 }
 
 /// How a figure is written.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct SaveOptions {
-    /// Colours of ground and ink (default "light").
-    theme: Ground,
-    /// Pixels of a PNG for each pixel of the figure (0.1 to 10; default 2).
-    scale: f64,
+pub(super) struct SaveOptions {
+    /// Colours of ground and ink (default "light"; a figure's page follows the reader's system).
+    theme: Option<Ground>,
+    /// Pixels of a PNG or GIF for each pixel of the figure (0.1 to 10; default 2, of a GIF 1).
+    pub scale: Option<f64>,
 }
 
-impl Default for SaveOptions {
-    fn default() -> Self {
-        Self {
-            theme: Ground::default(),
-            scale: SCALE,
-        }
+impl SaveOptions {
+    /// The theme that was chosen, if one was.
+    fn chosen(&self) -> Option<Theme> {
+        self.theme.map(|ground| match ground {
+            Ground::Light => Theme::Light,
+            Ground::Dark => Theme::Dark,
+        })
+    }
+
+    /// The theme.
+    pub fn theme(&self) -> Theme {
+        self.chosen().unwrap_or_default()
     }
 }
 
@@ -82,13 +85,14 @@ impl Object for Figure {
             Ok(png) => display.with("image/png", base64(&png)),
             Err(_) => display,
         };
+        let [columns, rows] = room::room();
         display
-            .with("text/x-ansi", self.text(COLUMNS, ROWS, true))
-            .with("text/plain", self.text(COLUMNS, ROWS, false))
+            .with("text/x-ansi", self.text(columns, rows, true))
+            .with("text/plain", self.text(columns, rows, false))
     }
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
     STANDARD.encode(bytes)
 }
@@ -101,7 +105,8 @@ pub(super) fn bind(library: &mut Library) {
             "save",
             "(path: string, options?: map) -> Figure",
             r#"
-            Writes the figure; the ending of the path says how: `.svg`, `.png` or `.html`.
+            Writes the figure; the ending of the path says how: `.svg`, `.png`, or `.html`: a page to zoom and move in, with
+            the values under the pointer.
 
             ```rhai,no_run
             plot::line([1, 2, 3]).save("figure.svg");
@@ -120,30 +125,34 @@ pub(super) fn bind(library: &mut Library) {
 }
 
 fn save(call: &NativeCallContext, figure: &Figure, path: &str, map: &Map) -> Outcome<Figure> {
-    let SaveOptions { theme, scale } = options::read(map)?;
-    let theme = match theme {
-        Ground::Light => Theme::Light,
-        Ground::Dark => Theme::Dark,
-    };
-    let target = path_of(call, path)?;
-    let ending = target
-        .extension()
-        .map(|e| e.to_string_lossy().to_lowercase())
-        .unwrap_or_default();
+    let chosen: SaveOptions = options::read(map)?;
+    let (target, ending) = target(call, path)?;
     let bytes = match ending.as_str() {
-        "svg" => figure.svg(theme).into_bytes(),
-        "png" => raise(figure.png(theme, scale))?,
-        "html" => figure.html(theme).into_bytes(),
-        other => {
-            let fault =
-                Fault::value(format!("figures cannot be saved as {other:?}")).at(Spot::Argument(0));
-            let fault = match nearest(other, ENDINGS) {
-                Some(near) => fault.hint(format!("did you mean \".{near}\"?")),
-                None => fault,
-            };
-            return Err(fault.hint("allowed endings: .svg, .png, .html").into());
-        }
+        "svg" => figure.svg(chosen.theme()).into_bytes(),
+        "png" => raise(figure.png(chosen.theme(), chosen.scale.unwrap_or(SCALE)))?,
+        "html" => figure.html(chosen.chosen()).into_bytes(),
+        other => return Err(unknown_ending("figures", other, &ENDINGS).into()),
     };
     raise(write_atomic(&target, &bytes))?;
     Ok(figure.clone())
+}
+
+/// Where a path of a script is, and its ending in small letters.
+pub(super) fn target(call: &NativeCallContext, path: &str) -> Outcome<(PathBuf, String)> {
+    let target = path_of(call, path)?;
+    let ending = target
+        .extension()
+        .map(|e| e.to_string_lossy().to_lowercase());
+    Ok((target, ending.unwrap_or_default()))
+}
+
+/// What to say of a path whose ending tells no format.
+pub(super) fn unknown_ending(what: &str, ending: &str, allowed: &[&'static str]) -> Fault {
+    let message = format!("{what} cannot be saved as {ending:?}");
+    let fault = Fault::value(message).at(Spot::Argument(0));
+    let fault = match nearest(ending, allowed.iter().copied()) {
+        Some(near) => fault.hint(format!("did you mean \".{near}\"?")),
+        None => fault,
+    };
+    fault.hint(format!("allowed endings: .{}", allowed.join(", .")))
 }

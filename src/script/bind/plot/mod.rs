@@ -1,7 +1,12 @@
 //! `plot`: figures. A binding reads numbers out of arrays and tensors and hands them on; what a
 //! figure looks like is decided in `rhapsode-plot`.
 
+mod animation;
+mod charts;
+mod fields;
 mod figure;
+mod graph;
+mod notes;
 mod numbers;
 
 use rhai::{Array, Dynamic, Map, NativeCallContext};
@@ -31,6 +36,7 @@ impl From<rhapsode_plot::Error> for Fault {
             Option { .. } | Color { .. } => Kind::Option,
             Order { .. } | Axes { .. } | Place { .. } | Encode { .. } => Kind::Value,
             Many { .. } => Kind::Limit,
+            Interrupted => Kind::Interrupted,
         };
         let spot = error
             .option()
@@ -52,7 +58,13 @@ pub(crate) fn bind(library: &mut Library) {
     figure::bind(library);
     lines(library);
     distributions(library);
+    fields::bind(library);
+    charts::bind(library);
+    graph::bind(library);
     pictures(library);
+    several(library);
+    notes::bind(library);
+    animation::bind(library);
 }
 
 fn lines(library: &mut Library) {
@@ -160,6 +172,9 @@ fn pictures(library: &mut Library) {
         .options::<ImagesOptions>()
         .call(|data: Dynamic| images(&data, &Map::new()))
         .call(|data: Dynamic, map: Map| images(&data, &map));
+}
+
+fn several(library: &mut Library) {
     library
         .function(
             "plot::grid",
@@ -189,16 +204,8 @@ fn line(x: Option<&Dynamic>, y: &Dynamic, map: &Map) -> Outcome<Figure> {
 }
 
 fn scatter(points: &Dynamic, y: Option<&Dynamic>, mut map: Map) -> Outcome<Figure> {
-    let values = map.remove("values").filter(|v| !v.is_unit());
+    let values = numbers::of_option(&mut map, "values", |value| list(value, 0))?;
     let chosen: ScatterOptions = options::read_besides(&map, &["values"])?;
-    let values = values
-        .map(|v| list(&v, 0))
-        .transpose()
-        .map_err(|fault| Fault {
-            kind: Kind::Option,
-            message: format!("option `values`: {}", fault.message),
-            ..fault
-        })?;
     let mut points = match y {
         Some(y) => vec![Points {
             x: list(points, 0)?,
@@ -251,19 +258,20 @@ fn images(data: &Dynamic, map: &Map) -> Outcome<Figure> {
     raise(Figure::images(values, &shape, chosen))
 }
 
-fn grid(figures: Array, map: &Map) -> Outcome<Figure> {
+fn grid(list: Array, map: &Map) -> Outcome<Figure> {
     let chosen: GridOptions = options::read(map)?;
+    raise(Figure::grid(figures(list)?, chosen))
+}
+
+/// The figures in an array.
+fn figures(list: Array) -> Result<Vec<Figure>, Fault> {
     let one = |item: Dynamic| {
         let got = type_word(item.type_name()).to_string();
         item.flatten()
             .try_cast::<Figure>()
             .ok_or_else(|| Fault::expected("an array of figures", &got).at(Spot::Argument(0)))
     };
-    let figures = figures
-        .into_iter()
-        .map(one)
-        .collect::<Result<Vec<_>, _>>()?;
-    raise(Figure::grid(figures, chosen))
+    list.into_iter().map(one).collect()
 }
 
 /// The folder of the script, for files named in it.

@@ -1,6 +1,6 @@
 //! Numbers out of arrays and tensors, as figures want them.
 
-use rhai::{Array, Dynamic};
+use rhai::{Array, Dynamic, Map};
 use rhapsode_plot::Points;
 use rhapsode_tensor::Tensor;
 
@@ -115,6 +115,37 @@ fn points_of(values: &[f64], shape: &[usize]) -> Result<Points, Fault> {
         y: every(1),
         values: None,
     })
+}
+
+/// Points or vectors `[n, 2]`: a Tensor, or an array of pairs.
+pub(super) fn pairs(value: &Dynamic, argument: usize) -> Result<Vec<[f64; 2]>, Fault> {
+    let (values, shape) = picture(value).map_err(|fault| fault.at(Spot::Argument(argument)))?;
+    if !matches!(shape.as_slice(), [_, 2]) {
+        let message = format!("expected shape [n, 2], got {shape:?}");
+        return Err(Fault::new(Kind::Shape, message).at(Spot::Argument(argument)));
+    }
+    let (pairs, _) = values.as_chunks::<2>();
+    Ok(pairs.to_vec())
+}
+
+/// Takes an option out of the map that is no plain value: numbers in an array or a Tensor.
+pub(super) fn of_option<T>(
+    map: &mut Map,
+    key: &str,
+    read: impl FnOnce(&Dynamic) -> Result<T, Fault>,
+) -> Result<Option<T>, Fault> {
+    let Some(value) = map.remove(key).filter(|value| !value.is_unit()) else {
+        return Ok(None);
+    };
+    let told = |fault: Fault| {
+        Fault {
+            kind: Kind::Option,
+            message: format!("option `{key}`: {}", fault.message),
+            ..fault
+        }
+        .at(Spot::Value(vec![key.into()]))
+    };
+    read(&value).map(Some).map_err(told)
 }
 
 /// Values and shape of a tensor or of nested arrays.
