@@ -223,7 +223,7 @@ impl Tensor {
         }
         Ok(Self {
             data: self.data.clone(),
-            node: Some(Node::leaf()),
+            node: Some(Node::leaf(&self.data)),
         })
     }
 

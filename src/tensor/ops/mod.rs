@@ -19,6 +19,7 @@ mod softmax;
 mod unary;
 
 pub use binary::broadcast_shape;
+pub use combine::scaled_rms;
 pub use loss::mse_reference;
 
 use crate::{Result, Tensor};
