@@ -56,6 +56,18 @@ pub enum Error {
         /// The operation whose value or gradient was the first non-finite one.
         op: String,
     },
+    /// A solver that cannot go on.
+    #[error("{what}: {message} at t = {t}")]
+    Stuck {
+        /// The solver.
+        what: &'static str,
+        /// The time that it has reached.
+        t: f64,
+        /// What is wrong there.
+        message: String,
+        /// What to do about it; may be empty.
+        remedy: &'static str,
+    },
     /// A file or folder.
     #[error("{}: {message}", path.display())]
     Io {

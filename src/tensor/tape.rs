@@ -14,7 +14,7 @@
 
 use std::{
     cell::Cell,
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -43,6 +43,8 @@ pub(crate) struct Node {
     dtype: DType,
     parents: Vec<Option<Arc<Node>>>,
     backward: Option<Backward>,
+    // Of a leaf: its values, so that it can be found from what was made of it.
+    values: Option<candle_core::Tensor>,
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -53,14 +55,15 @@ thread_local! {
 }
 
 impl Node {
-    /// The start of a history.
-    pub(crate) fn leaf(dtype: DType) -> Arc<Self> {
+    /// The start of a history of these values.
+    pub(crate) fn leaf(values: &candle_core::Tensor) -> Arc<Self> {
         Arc::new(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             op: "param",
-            dtype,
+            dtype: values.dtype().into(),
             parents: Vec::new(),
             backward: None,
+            values: Some(values.clone()),
         })
     }
 }
@@ -163,6 +166,7 @@ pub(crate) fn record_as_is(
         dtype: data.dtype().into(),
         parents,
         backward: Some(Box::new(backward)),
+        values: None,
     });
     Ok(Tensor {
         data,
@@ -176,9 +180,62 @@ pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
     scoped(&RECORDING, false, f)
 }
 
-/// Runs `f` with recording on, also inside of [`no_grad`]: for a method that needs derivatives of its own.
+/// Runs `f` with recording on, also inside of a backward pass or [`no_grad`]: for a method that needs derivatives of
+/// its own.
 pub fn enable_grad<R>(f: impl FnOnce() -> R) -> R {
     scoped(&RECORDING, true, f)
+}
+
+/// The parameters on which a tensor depends, in the order of their making.
+pub fn leaves(y: &Tensor) -> Vec<Tensor> {
+    let mut found = BTreeMap::new();
+    let mut seen = HashSet::new();
+    let mut queue: Vec<&Arc<Node>> = y.node.iter().collect();
+    while let Some(node) = queue.pop() {
+        if !seen.insert(node.id) {
+            continue;
+        }
+        if let Some(values) = &node.values {
+            let id = node.id;
+            let (data, node) = (values.clone(), Some(Arc::clone(node)));
+            found.insert(
+                id,
+                Tensor {
+                    data,
+                    node,
+                    mask: false,
+                },
+            );
+        }
+        queue.extend(node.parents.iter().flatten());
+    }
+    found.into_values().collect()
+}
+
+/// Whether two tensors are one parameter, or results of one operation.
+pub fn same_history(a: &Tensor, b: &Tensor) -> bool {
+    match (&a.node, &b.node) {
+        (Some(a), Some(b)) => a.id == b.id,
+        _ => false,
+    }
+}
+
+/// A tensor of these values whose gradients come from `backward`: given the gradient of the value, one for
+/// each input, or `None` where an input takes none. For what is no composition of operations (the adjoint of a
+/// differential equation); its gradients cannot be differentiated again.
+pub fn custom(
+    op: &'static str,
+    value: &Tensor,
+    inputs: &[&Tensor],
+    backward: impl Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    record(op, value.data.clone(), inputs, move |ctx, g| {
+        if ctx.create_graph() {
+            let detail = "its gradient cannot be differentiated again";
+            return Err(Error::NoGradient { op, detail });
+        }
+        backward(g)
+    })
 }
 
 /// Whether operations on tracked tensors are recorded at the moment.

@@ -278,7 +278,7 @@ impl Tensor {
         }
         Ok(Self {
             data: self.data.clone(),
-            node: Some(Node::leaf(self.dtype())),
+            node: Some(Node::leaf(&self.data)),
             mask: false,
         })
     }

@@ -26,7 +26,7 @@ use crate::{
     data::Batches,
     nn::positive,
     observe::{Observer, Step},
-    ode::{self, SolveOptions, Solver},
+    ode::{self, SaveAt, SolveOptions, Solver},
     optim::{AdamOptions, Choice, Schedule},
     reference::Reference,
     train::{Objective, Plan, Run},
@@ -125,7 +125,7 @@ impl FitOptions {
 pub struct SampleOptions {
     /// The solver (default "heun").
     pub solver: Solver,
-    /// Number of equal steps from noise to data (at least 1; default 50; "dopri5" without it chooses its own).
+    /// Number of equal steps from noise to data (at least 1; default 50; "dopri5", "tsit5" and "dopri8" without it choose their own).
     pub steps: Option<usize>,
     /// Relative tolerance when the solver chooses its steps (> 0; default 1e-4).
     pub rtol: f64,
@@ -145,7 +145,7 @@ pub struct SampleOptions {
 impl Default for SampleOptions {
     fn default() -> Self {
         Self {
-            solver: Solver::default(),
+            solver: Solver::Heun,
             steps: None,
             rtol: 1e-4,
             atol: 1e-4,
@@ -159,17 +159,15 @@ impl Default for SampleOptions {
 
 impl SampleOptions {
     fn solve(&self) -> SolveOptions {
-        let adaptive = self.solver == Solver::Dopri5 && self.steps.is_none();
-        let steps = if adaptive {
-            None
-        } else {
-            Some(self.steps.unwrap_or(50))
-        };
+        // The solvers of high order choose their steps; the others take few large ones.
+        let chooses = matches!(self.solver, Solver::Dopri5 | Solver::Tsit5 | Solver::Dopri8);
+        let adaptive = chooses && self.steps.is_none();
         SolveOptions {
             solver: self.solver,
-            steps,
-            rtol: self.rtol,
-            atol: self.atol,
+            steps: (!adaptive).then(|| self.steps.unwrap_or(50)),
+            rtol: adaptive.then_some(self.rtol),
+            atol: adaptive.then_some(self.atol),
+            save_at: SaveAt::END,
             ..Default::default()
         }
     }
@@ -309,11 +307,12 @@ impl RectifiedFlow {
                     metrics: &[],
                 })
             };
-            parts.push(
-                ode::solve(&mut field, &x0, &solve, &mut watch)?
-                    .last()?
-                    .clone(),
-            );
+            let solution = ode::solve(&mut field, &x0, &solve, &mut watch)?;
+            if solution.interrupted {
+                // Points on the way are no samples.
+                return Err(Error::Interrupted);
+            }
+            parts.push(solution.last().clone());
         }
         let x = Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?;
         if !x.is_finite()? {

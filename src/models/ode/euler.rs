@@ -13,6 +13,8 @@ pub const EULER: Tableau = Tableau {
     b: &[1.0],
     error: None,
     first_same_as_last: false,
+    dense: None,
+    dense_order: 1,
     reference: Reference {
         key: "hairer1993solving",
         title: "Solving Ordinary Differential Equations I",

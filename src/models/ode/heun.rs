@@ -11,7 +11,10 @@ pub const HEUN: Tableau = Tableau {
     c: &[0.0, 1.0],
     a: &[&[], &[1.0]],
     b: &[0.5, 0.5],
-    error: None,
+    // Against Euler's method.
+    error: Some(&[-0.5, 0.5]),
     first_same_as_last: false,
+    dense: None,
+    dense_order: 2,
     reference: EULER.reference,
 };

@@ -10,7 +10,10 @@ pub const MIDPOINT: Tableau = Tableau {
     c: &[0.0, 0.5],
     a: &[&[], &[0.5]],
     b: &[0.0, 1.0],
-    error: None,
+    // Against Euler's method.
+    error: Some(&[-1.0, 1.0]),
     first_same_as_last: false,
+    dense: None,
+    dense_order: 2,
     reference: EULER.reference,
 };

@@ -12,5 +12,7 @@ pub const RK4: Tableau = Tableau {
     b: &[1.0 / 6.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 6.0],
     error: None,
     first_same_as_last: false,
+    dense: None,
+    dense_order: 4,
     reference: EULER.reference,
 };

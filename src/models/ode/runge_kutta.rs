@@ -1,348 +1,149 @@
-//! The machinery of all Runge-Kutta methods: stages, equal steps, and adaptive steps under a
-//! proportional-integral controller (Hairer, Norsett, Wanner, II.4; Gustafsson 1991).
+//! What all Runge-Kutta methods share: the stages of a step, its end, its error, and states within it.
 
-use std::ops::ControlFlow;
+use rhapsode_tensor::{Tensor, interrupt, ops::scaled_rms};
 
-use rhapsode_tensor::{Tensor, interrupt};
+use super::{Field, Tableau};
+use crate::{Error, Result};
 
-use super::{SolveOptions, Tableau};
-use crate::{
-    Error, Result,
-    observe::{Observer, Step},
-};
+/// A step that was tried.
+pub(super) struct Step {
+    /// Where it begins.
+    pub t: f64,
+    /// How far it goes, with sign.
+    pub h: f64,
+    /// The state at its begin.
+    pub x: Tensor,
+    /// The state at its end.
+    pub next: Tensor,
+    /// The slope at its end, where it is known.
+    pub end_slope: Option<Tensor>,
+    k: Vec<Tensor>,
+}
 
-/// The solution of an initial value problem.
-#[derive(Clone, Debug)]
-pub struct Solution {
-    /// Times of the kept states.
-    pub t: Vec<f64>,
-    /// The kept states: start and every step with `trajectory`, else the last alone.
-    pub x: Vec<Tensor>,
-    /// How often `f` was evaluated.
+/// A method applied to a field.
+pub(super) struct Method<'a, 'f> {
+    /// The method.
+    pub tableau: &'static Tableau,
+    /// How often the field was evaluated.
     pub evaluations: usize,
-    /// Steps accepted.
-    pub accepted: usize,
-    /// Steps tried again with a smaller size.
-    pub rejected: usize,
+    field: &'a mut Field<'f>,
 }
 
-impl Solution {
-    /// The state at the end.
-    pub fn last(&self) -> Result<&Tensor> {
-        self.x.last().ok_or(Error::Value {
-            what: "ode",
-            message: "the solution is empty".into(),
-        })
-    }
-}
-
-/// The right-hand side `f(x, t)`.
-pub type Field<'a> = dyn FnMut(&Tensor, f64) -> Result<Tensor> + 'a;
-
-/// Solves `dx/dt = f(x, t)` from `x0`; backward in time when `to < from`.
-///
-/// The result of `f` must have the shape of `x`. An interrupt is an error: half a solution is none.
-pub fn solve(
-    f: &mut Field,
-    x0: &Tensor,
-    options: &SolveOptions,
-    observer: &mut dyn Observer,
-) -> Result<Solution> {
-    options.validate()?;
-    let tableau = options.solver.tableau();
-    let mut run = Run {
-        f,
-        tableau,
-        observer,
-        solution: Solution {
-            t: vec![options.from],
-            x: vec![x0.clone()],
+impl<'a, 'f> Method<'a, 'f> {
+    /// Nothing evaluated so far.
+    pub fn new(tableau: &'static Tableau, field: &'a mut Field<'f>) -> Self {
+        Self {
+            tableau,
             evaluations: 0,
-            accepted: 0,
-            rejected: 0,
-        },
-        keep: options.trajectory,
-    };
-    match (options.steps, tableau.error) {
-        (None, Some(error)) => run.adaptive(x0, options, error)?,
-        (steps, _) => run.fixed(x0, options, steps.unwrap_or(100))?,
+            field,
+        }
     }
-    Ok(run.solution)
-}
 
-struct Run<'a, 'f> {
-    f: &'a mut Field<'f>,
-    tableau: &'static Tableau,
-    observer: &'a mut dyn Observer,
-    solution: Solution,
-    keep: bool,
-}
-
-impl Run<'_, '_> {
-    fn evaluate(&mut self, x: &Tensor, t: f64) -> Result<Tensor> {
+    /// The slope at a state; its shape and dtype must be those of the state.
+    pub fn slope(&mut self, x: &Tensor, t: f64) -> Result<Tensor> {
         interrupt::check()?;
-        self.solution.evaluations += 1;
-        let slope = (self.f)(x, t)?;
+        self.evaluations += 1;
+        let slope = (self.field)(x, t)?;
         if slope.dims() != x.dims() {
-            let expected = format!("the shape of x, {:?}", x.dims());
             return Err(Error::Shape {
                 what: "velocity",
-                expected,
+                expected: format!("the shape of x, {:?}", x.dims()),
                 got: slope.dims().to_vec(),
             });
         }
-        Ok(slope)
+        Ok(slope.to_dtype(x.dtype())?)
     }
 
-    /// All stages of a step; `first` is the slope at its start when it is known.
-    fn stages(&mut self, x: &Tensor, t: f64, h: f64, first: Option<Tensor>) -> Result<Vec<Tensor>> {
-        let mut k: Vec<Tensor> = Vec::with_capacity(self.tableau.c.len());
-        for (c, row) in self.tableau.c.iter().zip(self.tableau.a) {
-            let slope = match (k.is_empty(), &first) {
-                (true, Some(first)) => first.clone(),
-                (true, None) => self.evaluate(x, t)?,
-                _ => self.evaluate(&advance(x, h, row, &k)?, t + c * h)?,
+    /// A step from `x`; `first` is the slope there when it is known.
+    pub fn step(&mut self, x: &Tensor, t: f64, h: f64, first: Option<Tensor>) -> Result<Step> {
+        let tableau = self.tableau;
+        let mut k: Vec<Tensor> = Vec::with_capacity(tableau.c.len());
+        let mut next = None;
+        let last = tableau.c.len() - 1;
+        for (i, (c, row)) in tableau.c.iter().zip(tableau.a).enumerate() {
+            let slope = match (i, &first) {
+                (0, Some(first)) => first.clone(),
+                (0, None) => self.slope(x, t)?,
+                // The last stage of such a method is evaluated at the end of the step: one sum for both.
+                (i, _) if i == last && tableau.first_same_as_last => {
+                    let end = advance(x, h, tableau.b, &k)?;
+                    let slope = self.slope(&end, t + h)?;
+                    next = Some(end);
+                    slope
+                }
+                _ => self.slope(&advance(x, h, row, &k)?, t + c * h)?,
             };
             k.push(slope);
         }
-        Ok(k)
+        let end_slope = k.last().filter(|_| tableau.first_same_as_last).cloned();
+        Ok(Step {
+            t,
+            h,
+            next: match next {
+                Some(next) => next,
+                None => advance(x, h, tableau.b, &k)?,
+            },
+            x: x.clone(),
+            end_slope,
+            k,
+        })
     }
 
-    fn accept(&mut self, x: &Tensor, t: f64, total: Option<u64>) -> Result<()> {
-        if !self.keep {
-            self.solution.t.clear();
-            self.solution.x.clear();
+    /// The state at `t + theta h` of a step, `0 < theta < 1`: by the method's interpolant, else by the cubic
+    /// Hermite polynomial, whose slope at the end is the first of the next step.
+    pub fn within(&mut self, step: &mut Step, theta: f64) -> Result<Tensor> {
+        if let Some(dense) = self.tableau.dense {
+            let horner =
+                |row: &&[f64]| theta * row.iter().rev().fold(0.0, |sum, c| sum * theta + c);
+            let weights: Vec<f64> = dense.iter().map(horner).collect();
+            return advance(&step.x, step.h, &weights, &step.k);
         }
-        self.solution.t.push(t);
-        self.solution.x.push(x.clone());
-        self.solution.accepted += 1;
-        let step = Step {
-            label: "ode",
-            step: self.solution.accepted as u64,
-            total,
-            metrics: &[("t", t)],
-        };
-        match self.observer.step(&step) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(Error::Interrupted),
-        }
+        let end = self.complete(step)?;
+        let rest = 1.0 - theta;
+        let mut terms = vec![
+            ((1.0 + 2.0 * theta) * rest * rest, &step.x),
+            (theta * theta * (3.0 - 2.0 * theta), &step.next),
+            (step.h * theta * theta * (theta - 1.0), &end),
+        ];
+        terms.extend(step.k.first().map(|k| (step.h * theta * rest * rest, k)));
+        Ok(Tensor::combine(&terms)?)
     }
 
-    fn fixed(&mut self, x0: &Tensor, options: &SolveOptions, steps: usize) -> Result<()> {
-        let time = |i: usize| options.from + (options.to - options.from) * i as f64 / steps as f64;
-        let mut x = x0.clone();
-        let mut first = None;
-        for i in 0..steps {
-            let (t, next) = (time(i), time(i + 1));
-            let k = self.stages(&x, t, next - t, first.take())?;
-            x = advance(&x, next - t, self.tableau.b, &k)?;
-            if self.tableau.first_same_as_last {
-                first = k.last().cloned();
-            }
-            self.accept(&x, next, Some(steps as u64))?;
+    /// The slope at the end of a step, which is also the first of the next step.
+    pub fn complete(&mut self, step: &mut Step) -> Result<Tensor> {
+        if let Some(slope) = &step.end_slope {
+            return Ok(slope.clone());
         }
-        Ok(())
+        let slope = self.slope(&step.next, step.t + step.h)?;
+        step.end_slope = Some(slope.clone());
+        Ok(slope)
     }
+}
 
-    fn adaptive(&mut self, x0: &Tensor, options: &SolveOptions, error: &[f64]) -> Result<()> {
-        let span = options.to - options.from;
-        let (mut x, mut t) = (x0.clone(), options.from);
-        let mut first = Some(self.evaluate(&x, t)?);
-        let mut control = Controller::new(self.tableau.order, span);
-        while (options.to - t) * span.signum() > 0.0 {
-            let remaining = options.to - t;
-            let last = control.h.abs() >= remaining.abs() * (1.0 - 1e-12);
-            let h = if last { remaining } else { control.h };
-            if h.abs() < 1e-12 * span.abs() {
-                let message = format!(
-                    "the step fell below 1e-12 of the interval at t = {t}: the field is not smooth there, or rtol and atol are too small"
-                );
-                return Err(Error::Value {
-                    what: "ode",
-                    message,
-                });
-            }
-            let k = self.stages(&x, t, h, first.clone())?;
-            let next = advance(&x, h, self.tableau.b, &k)?;
-            let size = scaled_error(&x, &next, h, error, &k, options)?;
-            if control.accepts(size, h) {
-                (x, t) = (next, if last { options.to } else { t + h });
-                first = if self.tableau.first_same_as_last {
-                    k.last().cloned()
-                } else {
-                    None
-                };
-                self.accept(&x, t, None)?;
-            } else {
-                self.solution.rejected += 1;
-            }
-        }
-        Ok(())
+impl Step {
+    /// The error estimate in units of the tolerances, root mean square over all elements: at most 1 is
+    /// good enough.
+    pub fn error(&self, weights: &[f64], (rtol, atol): (f64, f64)) -> Result<f64> {
+        let terms: Vec<(f64, Tensor)> = nonzero(weights, &self.k)
+            .map(|(w, k)| (self.h * w, k.detach()))
+            .collect();
+        let terms: Vec<(f64, &Tensor)> = terms.iter().map(|(w, k)| (*w, k)).collect();
+        let error = Tensor::combine(&terms)?;
+        Ok(scaled_rms(&error, &self.x, &self.next, atol, rtol)?)
     }
 }
 
 /// `x + h sum_i w_i k_i`.
 fn advance(x: &Tensor, h: f64, weights: &[f64], k: &[Tensor]) -> Result<Tensor> {
-    let slopes = weights
-        .iter()
-        .zip(k)
-        .filter(|(w, _)| **w != 0.0)
-        .map(|(w, k)| (h * w, k));
+    let slopes = nonzero(weights, k).map(|(w, k)| (h * w, k));
     let terms: Vec<(f64, &Tensor)> = [(1.0, x)].into_iter().chain(slopes).collect();
     Ok(Tensor::combine(&terms)?)
 }
 
-/// The root mean square of the error estimate, element by element in units of
-/// `atol + rtol max(|x|, |next|)`: at most 1 is good enough.
-fn scaled_error(
-    x: &Tensor,
-    next: &Tensor,
-    h: f64,
-    error: &[f64],
-    k: &[Tensor],
-    options: &SolveOptions,
-) -> Result<f64> {
-    let terms: Vec<(f64, &Tensor)> = error.iter().zip(k).map(|(w, k)| (h * w, k)).collect();
-    let (error, x, next) = (
-        Tensor::combine(&terms)?.to_vec()?,
-        x.to_vec()?,
-        next.to_vec()?,
-    );
-    let total: f64 = error
+fn nonzero<'a>(weights: &'a [f64], k: &'a [Tensor]) -> impl Iterator<Item = (f64, &'a Tensor)> {
+    weights
         .iter()
-        .zip(x.iter().zip(&next))
-        .map(|(e, (x, y))| (e / (options.atol + options.rtol * x.abs().max(y.abs()))).powi(2))
-        .sum();
-    Ok((total / error.len().max(1) as f64).sqrt())
-}
-
-/// Chooses the next step from the last two errors.
-struct Controller {
-    order: f64,
-    h: f64,
-    previous: f64,
-}
-
-impl Controller {
-    fn new(order: u32, span: f64) -> Self {
-        Self {
-            order: f64::from(order),
-            h: span / 20.0,
-            previous: 1.0,
-        }
-    }
-
-    /// Whether a step of this error is kept; sets the size of the next one.
-    fn accepts(&mut self, error: f64, h: f64) -> bool {
-        if !error.is_finite() {
-            self.h = h * 0.1;
-            return false;
-        }
-        let size = error.max(1e-10);
-        if error > 1.0 {
-            self.h = h * (0.9 * size.powf(-1.0 / self.order)).clamp(0.1, 0.9);
-            return false;
-        }
-        let factor = 0.9 * size.powf(-0.7 / self.order) * self.previous.powf(0.4 / self.order);
-        self.previous = size;
-        self.h = h * factor.clamp(0.2, 5.0);
-        true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rhapsode_tensor::DType;
-
-    use super::*;
-    use crate::{
-        observe::Silent,
-        ode::{ALL, Solver},
-    };
-
-    /// `x' = x cos t`, `x = e^(sin t)`.
-    fn error_with(solver: Solver, steps: Option<usize>, to: f64) -> (f64, Solution) {
-        let x0 = Tensor::ones(&[1], DType::F64).unwrap();
-        let options = SolveOptions {
-            to,
-            solver,
-            steps,
-            rtol: 1e-8,
-            atol: 1e-10,
-            ..Default::default()
-        };
-        let mut f = |x: &Tensor, t: f64| Ok(x.affine(t.cos(), 0.0)?);
-        let solution = solve(&mut f, &x0, &options, &mut Silent).unwrap();
-        (
-            (solution.last().unwrap().item().unwrap() - to.sin().exp()).abs(),
-            solution,
-        )
-    }
-
-    #[test]
-    fn every_solver_has_its_order_forward_and_backward() {
-        let all = [
-            Solver::Euler,
-            Solver::Midpoint,
-            Solver::Heun,
-            Solver::Rk4,
-            Solver::Dopri5,
-        ];
-        assert!(
-            all.iter()
-                .map(|s| s.tableau().name)
-                .eq(ALL.iter().map(|t| t.name))
-        );
-        for solver in all {
-            for to in [2.0, -1.5] {
-                // The slope over several sizes: errors of one pair may cancel by luck.
-                let sizes = [6, 9, 13, 19, 28, 41];
-                let errors = sizes.map(|n| error_with(solver, Some(n), to).0.ln());
-                let order = -slope(&sizes.map(|n| (n as f64).ln()), &errors);
-                let stated = f64::from(solver.tableau().order);
-                assert!(
-                    (order - stated).abs() < 0.35,
-                    "{solver:?} to {to}: measured {order}"
-                );
-            }
-        }
-    }
-
-    fn slope(x: &[f64], y: &[f64]) -> f64 {
-        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
-        let (mx, my) = (mean(x), mean(y));
-        let cross: f64 = x.iter().zip(y).map(|(x, y)| (x - mx) * (y - my)).sum();
-        cross / x.iter().map(|x| (x - mx).powi(2)).sum::<f64>()
-    }
-
-    #[test]
-    fn coefficients_are_consistent() {
-        for t in ALL {
-            assert!((t.b.iter().sum::<f64>() - 1.0).abs() < 1e-14, "{}", t.name);
-            for (c, row) in t.c.iter().zip(t.a) {
-                assert!((row.iter().sum::<f64>() - c).abs() < 1e-14, "{}", t.name);
-            }
-            assert!(t.error.is_none_or(|e| e.iter().sum::<f64>().abs() < 1e-14));
-        }
-    }
-
-    #[test]
-    fn adaptive_steps_keep_the_tolerance() {
-        let (error, solution) = error_with(Solver::Dopri5, None, 3.0);
-        assert!(error < 1e-7, "{error}");
-        assert!(solution.accepted < 60, "{}", solution.accepted);
-        // First same as last: six evaluations a step and one at the start.
-        assert_eq!(
-            solution.evaluations,
-            1 + 6 * (solution.accepted + solution.rejected)
-        );
-    }
-
-    #[test]
-    fn a_field_of_another_shape_is_refused() {
-        let x0 = Tensor::ones(&[3], DType::F64).unwrap();
-        let mut f = |x: &Tensor, _: f64| Ok(x.sum_all()?);
-        let error = solve(&mut f, &x0, &SolveOptions::default(), &mut Silent).unwrap_err();
-        assert!(matches!(error, Error::Shape { .. }));
-    }
+        .copied()
+        .zip(k)
+        .filter(|(weight, _)| *weight != 0.0)
 }

@@ -215,6 +215,10 @@ fn counted(n: usize) -> String {
 
 /// The fault behind an error that came through library code.
 pub(super) fn fault(callback: &Callback) -> Fault {
+    // The adjoint of a solution fails as the solver would.
+    if let Some(error) = callback.get::<Error>() {
+        return error.clone().into();
+    }
     let mut fault = Fault::new(Kind::Value, callback.to_string());
     fault.cause = callback.get::<Cause>().cloned();
     fault

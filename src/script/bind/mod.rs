@@ -13,6 +13,7 @@ mod log;
 mod measure;
 mod metric;
 mod nn;
+mod ode;
 mod optim;
 mod output;
 mod plot;
@@ -46,6 +47,7 @@ pub(crate) fn all(library: &mut Library) {
     progress::bind(library);
     tensor::bind(library);
     nn::bind(library);
+    ode::bind(library);
     optim::bind(library);
     flow::bind(library);
     run::bind(library);
@@ -90,7 +92,7 @@ impl From<rhapsode_models::Error> for Fault {
             Option { .. } => Kind::Option,
             Shape { .. } | Layer { .. } => Kind::Shape,
             Value { .. } => Kind::Value,
-            Numeric { .. } => Kind::Numeric,
+            Numeric { .. } | Stuck { .. } => Kind::Numeric,
             Io { .. } => Kind::Io,
             Interrupted => Kind::Interrupted,
             Tensor(inner) => return inner.clone().into(),
@@ -99,7 +101,11 @@ impl From<rhapsode_models::Error> for Fault {
             Option { key, .. } => Spot::Value(key.split('.').map(str::to_string).collect()),
             _ => Spot::Call,
         };
-        Fault::new(kind, error.to_string()).at(spot)
+        let fault = Fault::new(kind, error.to_string()).at(spot);
+        match error {
+            Stuck { remedy, .. } if !remedy.is_empty() => fault.hint(remedy),
+            _ => fault,
+        }
     }
 }
 

@@ -44,6 +44,27 @@ impl Tensor {
     }
 }
 
+/// The root mean square of `v` in units of `atol + rtol max(|x|, |y|)`, element by element, in f64: at most 1
+/// means that an error `v` of the step from `x` to `y` keeps the tolerances. Of no elements it is 0.
+pub fn scaled_rms(v: &Tensor, x: &Tensor, y: &Tensor, atol: f64, rtol: f64) -> Result<f64> {
+    if let Some(other) = [x, y].into_iter().find(|t| t.dims() != v.dims()) {
+        let detail = format!("shapes {:?} and {:?} differ", v.dims(), other.dims());
+        return Err(Error::Shape {
+            op: "scaled_rms",
+            detail,
+        });
+    }
+    let total = with_real!("scaled_rms", v.dtype(), T => {
+        let flat = [v, x, y].map(|t| t.contiguous());
+        let flat = flat.into_iter().collect::<Result<Vec<_>>>()?;
+        collect_slices::<T, _>(&flat, Vec::new(), &mut |slices| match slices {
+            [v, x, y] => scaled_squares(v, x, y, atol, rtol),
+            _ => f64::NAN,
+        })
+    })?;
+    Ok((total / v.len().max(1) as f64).sqrt())
+}
+
 /// Calls `f` with the slices of all tensors.
 fn collect_slices<T: crate::Real, R>(
     tensors: &[Tensor],
@@ -71,5 +92,22 @@ crate::simd! {
                 for (x, y) in x[start..end].iter().zip(y.iter_mut()) { *y = w.fma(*x, *y) }
             }
         }
+    }
+}
+
+crate::simd! {
+    fn scaled_squares<T: Float>(v: &[T], x: &[T], y: &[T], atol: f64, rtol: f64) -> f64 {
+        // Eight sums side by side, so that the compiler fills vectors with them.
+        let mut sums = [0f64; 8];
+        let square = |v: T, x: T, y: T| {
+            let e = v.to_f64() / (atol + rtol * x.to_f64().abs().max(y.to_f64().abs()));
+            e * e
+        };
+        let done = v.len() / 8 * 8;
+        for ((v, x), y) in v.chunks_exact(8).zip(x.chunks_exact(8)).zip(y.chunks_exact(8)) {
+            for (((sum, v), x), y) in sums.iter_mut().zip(v).zip(x).zip(y) { *sum += square(*v, *x, *y) }
+        }
+        for ((v, x), y) in v[done..].iter().zip(&x[done..]).zip(&y[done..]) { sums[0] += square(*v, *x, *y) }
+        sums.iter().sum()
     }
 }

@@ -27,6 +27,7 @@ mod unary;
 pub mod update;
 
 pub use binary::broadcast_shape;
+pub use combine::scaled_rms;
 pub use loss::mse_reference;
 
 use crate::{Result, Tensor};
