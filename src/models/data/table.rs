@@ -222,7 +222,7 @@ impl Table {
 /// The elements of a tensor `[n]`.
 fn values_of(x: &Tensor) -> Result<Values> {
     Ok(match x.dtype() {
-        DType::F32 | DType::F64 | DType::F16 | DType::BF16 => Values::Float(x.to_vec()?),
+        DType::F32 | DType::F64 | DType::BF16 => Values::Float(x.to_vec()?),
         _ => Values::Int(x.to_ints("table")?),
     })
 }

@@ -22,7 +22,7 @@ use crate::{
     Error, Result,
     nn::positive,
     observe::{Observer, Step},
-    ode::{self, SolveOptions, Solver},
+    ode::{self, SaveAt, SolveOptions, Solver},
 };
 
 /// Largest dimension at which the trace is exact by default: an evaluation costs `dim` backward passes.
@@ -101,13 +101,15 @@ impl LogProbOptions {
     }
 
     fn solve(&self) -> SolveOptions {
+        let adaptive = self.steps.is_none() && self.solver.tableau().error.is_some();
         SolveOptions {
             from: 1.0,
             to: 0.0,
             solver: self.solver,
             steps: self.steps,
-            rtol: self.rtol,
-            atol: self.atol,
+            rtol: adaptive.then_some(self.rtol),
+            atol: adaptive.then_some(self.atol),
+            save_at: SaveAt::END,
             ..Default::default()
         }
     }
@@ -148,7 +150,7 @@ pub fn log_prob(
         })
     };
     let solution = ode::solve(&mut slope, &start, &options.solve(), &mut watch)?;
-    let end = solution.last()?;
+    let end = solution.last();
     // From 1 to 0 the integral of the divergence arrives as -int_0^1.
     let base = end.narrow(1, 0, d)?.sqr()?.sum(&[1])?;
     let base = base.affine(-0.5, -0.5 * d as f64 * std::f64::consts::TAU.ln())?;

@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     data::Batches,
     observe::Observer,
-    optim::{AdamOptions, Rule, Schedule},
+    optim::{AdamOptions, Choice, Schedule},
     train::{Objective, Plan, Run},
 };
 
@@ -33,9 +33,9 @@ pub struct NetFitOptions {
     pub function: Option<LossFunction>,
     /// The optimizer, e.g. `optim::adam(#{ lr: 1e-3 })` (default: that one).
     #[serde(skip)]
-    pub optimizer: Option<Arc<dyn Rule>>,
-    /// Shape of the learning rate over the steps (default "cosine").
-    pub schedule: Schedule,
+    pub optimizer: Option<Choice>,
+    /// How the learning rate changes over the steps (default: as the optimizer says, else "cosine").
+    pub schedule: Option<Schedule>,
     /// Steps over which the learning rate rises from 0 (default 0).
     pub warmup: u64,
     /// Largest norm of the gradient; larger ones are scaled down to it (> 0; default: any).
@@ -52,7 +52,7 @@ impl Default for NetFitOptions {
             loss: LossKind::default(),
             function: None,
             optimizer: None,
-            schedule: Schedule::default(),
+            schedule: None,
             warmup: 0,
             clip: None,
             seed: None,
@@ -188,12 +188,12 @@ impl Net {
             function: options.function.clone(),
         };
         let plan = Plan {
-            rule: options
+            optimizer: options
                 .optimizer
                 .clone()
-                .unwrap_or_else(|| Arc::new(AdamOptions::default())),
+                .unwrap_or_else(|| AdamOptions::default().into()),
             steps: options.steps,
-            schedule: options.schedule,
+            schedule: options.schedule.clone(),
             warmup: options.warmup,
             clip: options.clip,
             ..Plan::default()

@@ -165,7 +165,7 @@ pub(crate) fn bytes_of(t: &Tensor) -> Result<(Element, Vec<u8>)> {
             t.with_slice::<i64, _>("save", |x| le(x, i64::to_le_bytes))?,
         ),
         DType::U8 => (Element::U8, t.with_slice::<u8, _>("save", <[u8]>::to_vec)?),
-        DType::BF16 | DType::F16 => return bytes_of(&t.to_dtype(DType::F32)?),
+        DType::BF16 => return bytes_of(&t.to_dtype(DType::F32)?),
         _ => return bytes_of(&t.to_dtype(DType::I64)?),
     })
 }
