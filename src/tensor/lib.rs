@@ -22,11 +22,13 @@ pub mod pool;
 pub mod random;
 mod repr;
 pub mod simd;
+mod statistics;
 pub mod tape;
 mod tensor;
 
 pub use candle_core::Device;
 pub use dtype::DType;
 pub use error::{Error, Result};
-pub use tape::{grad, grad_or_zero, jvp, no_grad, vjp};
+pub use statistics::Statistics;
+pub use tape::{grad, grad_or_zero, is_recording, jvp, no_grad, vjp};
 pub use tensor::{Real, Tensor};
