@@ -133,6 +133,24 @@ impl Library {
         )
     }
 
+    /// Writing with `x[...] = value`.
+    pub fn index_assignment<T: Object>(
+        &mut self,
+        signature: &'static str,
+        text: &'static str,
+    ) -> Binding<'_> {
+        let full = format!("{}[]=", T::NAME);
+        self.bind(
+            None,
+            "[]=",
+            full,
+            EntryKind::Operator,
+            signature,
+            text,
+            |_| FuncRegistration::new_index_setter(),
+        )
+    }
+
     /// Says what a module is about.
     pub fn module(&mut self, name: &'static str, text: &'static str) {
         self.modules.entry(name).or_default();

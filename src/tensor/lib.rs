@@ -24,11 +24,13 @@ pub mod pool;
 pub mod random;
 mod repr;
 pub mod simd;
+mod statistics;
 pub mod tape;
 mod tensor;
 
 pub use candle_core::Device;
 pub use dtype::DType;
 pub use error::{Callback, Error, Result};
-pub use tape::{grad, grad_or_zero, jvp, no_grad, vjp};
+pub use statistics::Statistics;
+pub use tape::{grad, grad_or_zero, is_recording, jvp, no_grad, vjp};
 pub use tensor::{Real, Tensor};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Tensor;
+use crate::{DType, Tensor};
 
 /// Above this many elements only the ends of each axis are shown.
 const FULL: usize = 200;
@@ -56,7 +56,7 @@ fn body(x: &Tensor) -> crate::Result<String> {
         }
     }
     let values = shown.to_vec()?;
-    let words = format_all(&values, x.dtype().is_float());
+    let words = format_all(&values, x.dtype());
     let width = words.iter().map(String::len).max().unwrap_or(0);
     let mut out = String::new();
     let layout = Layout {
@@ -117,8 +117,11 @@ impl Layout<'_> {
 }
 
 /// All values in one style: whole numbers, fixed with four places, or scientific when the range is wide.
-fn format_all(values: &[f64], float: bool) -> Vec<String> {
-    if !float {
+fn format_all(values: &[f64], dtype: DType) -> Vec<String> {
+    if dtype == DType::Bool {
+        return values.iter().map(|v| (*v != 0.0).to_string()).collect();
+    }
+    if !dtype.is_float() {
         return values.iter().map(|v| format!("{v}")).collect();
     }
     let finite = || values.iter().filter(|v| v.is_finite());
@@ -143,5 +146,13 @@ fn format_all(values: &[f64], float: bool) -> Vec<String> {
         v if wide => format!("{v:.4e}"),
         v => format!("{v:.4}"),
     };
-    values.iter().map(word).collect()
+    values.iter().map(word).map(without_negative_zero).collect()
+}
+
+/// `-0.0000` says nothing that `0.0000` does not.
+fn without_negative_zero(word: String) -> String {
+    match word.strip_prefix('-') {
+        Some(rest) if rest.bytes().all(|b| matches!(b, b'0' | b'.')) => rest.to_string(),
+        _ => word,
+    }
 }

@@ -68,6 +68,13 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Whether it is the start of a history.
+    pub(crate) fn is_leaf(&self) -> bool {
+        self.backward.is_none()
+    }
+}
+
 impl Drop for Node {
     /// A chain of a million nodes must not be dropped by recursion.
     fn drop(&mut self) {

@@ -215,6 +215,11 @@ impl Tensor {
         self.node.is_some()
     }
 
+    /// Whether it is a parameter: the start of a history.
+    pub fn is_leaf(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| node.is_leaf())
+    }
+
     /// The size of an axis; negative ones count from the end.
     pub fn dim(&self, axis: i64) -> Result<usize> {
         Ok(self.dims()[self.axis("dim", axis)?])

@@ -72,7 +72,7 @@ macro_rules! binary {
         impl Tensor {
             #[doc = $doc]
             pub fn $method(&self, other: &Tensor) -> Result<Tensor> {
-                apply::<$type>(self, other)
+                $crate::ops::binary::apply::<$type>(self, other)
             }
         }
     };
@@ -142,6 +142,7 @@ fn integers(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         "add" => x.broadcast_add(y)?,
         "sub" => x.broadcast_sub(y)?,
         "mul" => x.broadcast_mul(y)?,
+        "floor_divide" | "remainder" | "fmod" => return super::elementary::divide_ints(op, a, b),
         "maximum" => x.broadcast_maximum(y)?,
         "minimum" => x.broadcast_minimum(y)?,
         _ => {

@@ -29,7 +29,7 @@ impl Tensor {
 
     /// Zeros of shape `shape` to which the places of `self` are added at `indices` along an axis:
     /// the gradient of [`Tensor::index_select`], and its own inverse.
-    fn index_add_into(
+    pub(super) fn index_add_into(
         &self,
         shape: &[usize],
         axis: usize,
@@ -71,7 +71,7 @@ impl Tensor {
 
     /// Zeros of shape `shape` to which the values of `self` are added where `index` says: the
     /// gradient of [`Tensor::gather`]. (candle's forward is right here, its gradient is not.)
-    fn scatter_add_into(
+    pub(super) fn scatter_add_into(
         &self,
         shape: &[usize],
         axis: usize,
@@ -109,7 +109,7 @@ impl Tensor {
 }
 
 /// Indices as i64 data: negative ones from the end, an error for those outside.
-fn checked(op: &'static str, indices: &Tensor, size: usize) -> Result<candle_core::Tensor> {
+pub(super) fn checked(op: &'static str, indices: &Tensor, size: usize) -> Result<candle_core::Tensor> {
     let mut values = indices.to_ints(op)?;
     for value in &mut values {
         let place = if *value < 0 {

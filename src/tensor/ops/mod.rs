@@ -5,24 +5,30 @@
 //! `tests/contract.rs` holds each against finite differences in f64 (also second derivatives), f32
 //! against f64, and strided, broadcast, empty and odd-length inputs.
 
+mod arrange;
 mod binary;
 mod combine;
 pub mod conv;
+mod einsum;
+mod elementary;
+mod fft;
 mod group_norm;
 pub mod gru;
-mod einsum;
-mod fft;
 mod index;
 mod linalg;
 pub mod linear;
+mod logic;
 mod loss;
 mod matmul;
 mod norm;
 pub mod pooling;
 mod reduce;
 pub mod resize;
+mod scan;
+mod scatter;
 mod shape;
 mod softmax;
+mod sort;
 mod unary;
 pub mod update;
 
@@ -137,6 +143,90 @@ pub const ALL: &[Op] = &[
             &x[1],
         )
     }),
+    one("floor", ANY, |x| x[0].floor()),
+    one("ceil", ANY, |x| x[0].ceil()),
+    one("round", ANY, |x| x[0].round()),
+    one("trunc", ANY, |x| x[0].trunc()),
+    one("tan", (-1.0, 1.0), |x| x[0].tan()),
+    one("asin", (-0.8, 0.8), |x| x[0].asin()),
+    one("acos", (-0.8, 0.8), |x| x[0].acos()),
+    one("atan", ANY, |x| x[0].atan()),
+    one("sinh", ANY, |x| x[0].sinh()),
+    one("cosh", ANY, |x| x[0].cosh()),
+    one("log1p", POSITIVE, |x| x[0].log1p()),
+    one("expm1", ANY, |x| x[0].expm1()),
+    one("log2", POSITIVE, |x| x[0].log2()),
+    one("log10", POSITIVE, |x| x[0].log10()),
+    one("rsqrt", POSITIVE, |x| x[0].rsqrt()),
+    one("prod of all", ANY, |x| x[0].prod_all()),
+    one("nan_to_num", ANY, |x| x[0].nan_to_num(0.0, 1.0, -1.0)),
+    one("masked_fill", ANY, |x| {
+        x[0].masked_fill(&x[0].gt(&Tensor::scalar(0.5, x[0].dtype())?)?, 0.0)
+    }),
+    two("atan2", POSITIVE, |x| x[0].atan2(&x[1])),
+    two("remainder", POSITIVE, |x| x[0].remainder(&x[1])),
+    two("fmod", POSITIVE, |x| x[0].fmod(&x[1])),
+    two("floor_divide", POSITIVE, |x| x[0].floor_divide(&x[1])),
+    two("lerp", ANY, |x| {
+        x[0].lerp(&x[1], &Tensor::scalar(0.25, x[0].dtype())?)
+    }),
+    rows("cumsum", |x| x[0].cumsum(-1)),
+    rows("cumsum along the first axis", |x| x[0].cumsum(0)),
+    rows("cumprod", |x| x[0].narrow(-1, 0, 1 + 3 * usize::from(x[0].dim(-1)? > 1))?.cumprod(-1)),
+    rows("cumprod with a zero", |x| {
+        let first = x[0].narrow(-1, 0, 1)?;
+        let zero = first.sub(&first)?;
+        Tensor::cat(&[&first, &zero, &first], -1)?.cumprod(-1)
+    }),
+    rows("prod", |x| x[0].prod(0)),
+    rows("sort", |x| Ok(x[0].sort(-1, true)?.0)),
+    rows("topk", |x| Ok(x[0].topk(1, 0, true)?.0)),
+    rows("median", |x| x[0].median(-1)),
+    rows("quantile", |x| x[0].quantile(0.3, -1)),
+    rows("norm with p = 3", |x| x[0].norm_p(3.0, -1)),
+    rows("norm with p = 1", |x| x[0].norm_p(1.0, 0)),
+    rows("norm with p = infinity", |x| x[0].norm_p(f64::INFINITY, 0)),
+    rows("roll", |x| x[0].roll(-2, -1)),
+    rows("tile", |x| x[0].tile(&[2, 1, 3])),
+    rows("repeat_interleave", |x| x[0].repeat_interleave(3, 0)),
+    rows("split", |x| Tensor::cat(&x[0].split(2, -1)?.iter().rev().collect::<Vec<_>>(), -1)),
+    rows("movedim", |x| x[0].movedim(0, -1)),
+    rows("transpose", |x| x[0].transpose(0, -1)),
+    rows("flatten", |x| x[0].flatten(0, 1)),
+    rows("masked_select", |x| {
+        x[0].masked_select(&x[0].gt(&Tensor::scalar(0.0, x[0].dtype())?)?)
+    }),
+    Op {
+        name: "assign",
+        // Place 1 is written twice.
+        apply: |x| x[0].put(&Tensor::from_vec(vec![1i64, 4, 1], &[3])?, &x[1]),
+        shapes: &[&[&[2, 5], &[3]], &[&[67], &[3]]],
+        domain: ANY,
+    },
+    Op {
+        name: "scatter",
+        apply: |x| x[0].scatter(0, &Tensor::from_vec(vec![1i64, 0, 2, 1], &[2, 2])?, &x[1]),
+        shapes: &[&[&[3, 2], &[2, 2]]],
+        domain: ANY,
+    },
+    Op {
+        name: "scatter_add",
+        apply: |x| x[0].scatter_add(0, &Tensor::from_vec(vec![1i64, 0, 1, 1], &[2, 2])?, &x[1]),
+        shapes: &[&[&[3, 2], &[2, 2]]],
+        domain: ANY,
+    },
+    Op {
+        name: "index_add",
+        apply: |x| x[0].index_add(0, &Tensor::from_vec(vec![1i64, -1, 1], &[3])?, &x[1]),
+        shapes: &[&[&[3, 2], &[3, 2]], &[&[4], &[3]]],
+        domain: ANY,
+    },
+    Op {
+        name: "embedding",
+        apply: |x| x[0].embedding(&Tensor::from_vec(vec![2i64, 0, 2, 1], &[2, 2])?),
+        shapes: &[&[&[3, 5]]],
+        domain: ANY,
+    },
     rows("sum", |x| x[0].sum(&[-1])),
     rows("sum over the first axis", |x| x[0].sum(&[0])),
     Op {

@@ -62,7 +62,7 @@ macro_rules! unary {
         impl Tensor {
             #[doc = $doc]
             pub fn $method(&self) -> Result<Tensor> {
-                apply::<$type>(self)
+                $crate::ops::unary::apply::<$type>(self)
             }
         }
     };

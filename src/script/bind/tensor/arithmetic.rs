@@ -1,9 +1,8 @@
 //! Operators and comparisons between tensors and numbers, on either side.
 
 use rhai::FnPtr;
-use rhapsode_tensor::{DType, Result as TensorResult, Tensor};
+use rhapsode_tensor::{Result as TensorResult, Tensor};
 
-use super::{promoted, real};
 use crate::{
     bind::{Outcome, raise},
     library::Library,
@@ -26,7 +25,7 @@ const OPERATORS: [(&str, Operation, &str); 6] = [
     ),
     (
         "/",
-        divide,
+        Tensor::div,
         "The quotient, elementwise; shapes broadcast. Ints give floats.",
     ),
     (
@@ -56,7 +55,7 @@ const PAIRS: [(&str, Operation, &str); 7] = [
     ("add", Tensor::add, "The sum, as `+`."),
     ("sub", Tensor::sub, "The difference, as `-`."),
     ("mul", Tensor::mul, "The product, as `*`."),
-    ("div", divide, "The quotient, as `/`."),
+    ("div", Tensor::div, "The quotient, as `/`."),
     (
         "pow",
         power,
@@ -85,7 +84,7 @@ pub(super) fn bind(library: &mut Library) {
         both_sides(binding, operation);
     }
     for (sign, name, operation) in COMPARISONS {
-        let text = "1 where it holds, else 0, elementwise; the dtype is u8.\n\n```rhai\n(tensor([1, 5]) > 3).to_array() // => [0, 1]\n```";
+        let text = "Whether it holds, elementwise, as bool. No gradient goes through.\n\n```rhai\n(tensor([1, 5]) > 3).to_array() // => [false, true]\n```";
         both_sides(
             library.operator(
                 sign,
@@ -117,17 +116,17 @@ pub(super) fn bind(library: &mut Library) {
             ```
             "#,
         )
-        .call(|a: Tensor, b: Tensor| two(&a, &b, Tensor::matmul));
+        .call(|a: &mut Tensor, b: Tensor| raise(a.matmul(&b)));
     library
         .operator("-", "(x: Tensor) -> Tensor", "The negative.")
-        .call(|x: Tensor| raise(negative(&x)));
+        .call(|x: Tensor| raise(x.neg()));
     library
         .operator(
             "!",
             "(mask: Tensor) -> Tensor",
-            "1 where the mask is 0, else 0.",
+            "Whether each element is 0, as bool: the opposite of a mask.\n\n```rhai\n(!tensor([true, false])).to_array() // => [false, true]\n```",
         )
-        .call(|x: Tensor| raise(zero_like(&x).and_then(|zero| x.eq(&zero))));
+        .call(|x: Tensor| raise(x.logical_not()));
     // `xs.map(f)` on a tensor would be a loop in disguise; a closure gets the whole batch instead.
     library
         .method::<Tensor>(
@@ -149,70 +148,41 @@ pub(super) fn bind(library: &mut Library) {
 }
 
 /// Tensor and tensor, tensor and number, number and tensor.
-fn both_sides(binding: crate::library::Binding, operation: Operation) {
+pub(super) fn both_sides(binding: crate::library::Binding, operation: Operation) {
     with_receiver(binding, operation)
-        .call(move |a: i64, b: Tensor| {
-            raise(number(a as f64, true, &b).and_then(|a| apply(&a, &b, operation)))
-        })
-        .call(move |a: f64, b: Tensor| {
-            raise(number(a, false, &b).and_then(|a| apply(&a, &b, operation)))
-        });
+        .call(move |a: i64, b: Tensor| raise(int(a, &b).and_then(|a| operation(&a, &b))))
+        .call(move |a: f64, b: Tensor| raise(float(a, &b).and_then(|a| operation(&a, &b))));
 }
 
-fn with_receiver(
+/// Tensor and tensor, tensor and number.
+pub(super) fn with_receiver(
     binding: crate::library::Binding,
     operation: Operation,
 ) -> crate::library::Binding {
     binding
-        .call(move |a: Tensor, b: Tensor| two(&a, &b, operation))
-        .call(move |a: Tensor, b: i64| {
-            raise(number(b as f64, true, &a).and_then(|b| apply(&a, &b, operation)))
-        })
-        .call(move |a: Tensor, b: f64| {
-            raise(number(b, false, &a).and_then(|b| apply(&a, &b, operation)))
-        })
+        .call(move |a: &mut Tensor, b: Tensor| raise(operation(a, &b)))
+        .call(move |a: &mut Tensor, b: i64| raise(int(b, a).and_then(|b| operation(a, &b))))
+        .call(move |a: &mut Tensor, b: f64| raise(float(b, a).and_then(|b| operation(a, &b))))
 }
 
-fn two(a: &Tensor, b: &Tensor, operation: Operation) -> Outcome<Tensor> {
-    raise(apply(a, b, operation))
+/// An int beside a tensor: floats keep their dtype, whole numbers become i64 (so that bytes do not wrap).
+pub(super) fn int(value: i64, beside: &Tensor) -> TensorResult<Tensor> {
+    match beside.dtype() {
+        dtype if dtype.is_float() => Tensor::scalar(value as f64, dtype),
+        _ => Tensor::from_vec(vec![value], &[]),
+    }
 }
 
-fn apply(a: &Tensor, b: &Tensor, operation: Operation) -> TensorResult<Tensor> {
-    let (a, b) = promoted(a, b)?;
-    operation(&a, &b)
-}
-
-/// A number beside a tensor takes the tensor's dtype; a float beside ints makes floats of them.
-fn number(value: f64, is_int: bool, beside: &Tensor) -> TensorResult<Tensor> {
-    let dtype = match (beside.dtype().is_float(), is_int) {
-        (true, _) => beside.dtype(),
-        (false, true) => DType::I64,
-        (false, false) => DType::F32,
-    };
-    Tensor::scalar(value, dtype)
-}
-
-fn divide(a: &Tensor, b: &Tensor) -> TensorResult<Tensor> {
-    real(a)?.div(&real(b)?)
+/// A float beside a tensor: floats keep their dtype, whole numbers become f32.
+pub(super) fn float(value: f64, beside: &Tensor) -> TensorResult<Tensor> {
+    Tensor::scalar(value, beside.dtype().float())
 }
 
 /// A constant exponent has a kernel of its own.
 fn power(a: &Tensor, b: &Tensor) -> TensorResult<Tensor> {
-    let base = real(a)?;
     if b.rank() == 0 && !b.is_tracked() {
+        let base = a.to_dtype(a.dtype().promote(b.dtype()).float())?;
         return base.powf(b.item()?);
     }
-    base.pow(&real(b)?)
-}
-
-fn negative(x: &Tensor) -> TensorResult<Tensor> {
-    if x.dtype().is_float() {
-        x.neg()
-    } else {
-        Tensor::scalar(0.0, DType::I64)?.sub(&x.to_dtype(DType::I64)?)
-    }
-}
-
-fn zero_like(x: &Tensor) -> TensorResult<Tensor> {
-    Tensor::scalar(0.0, x.dtype())
+    a.pow(b)
 }

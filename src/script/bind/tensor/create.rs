@@ -94,8 +94,8 @@ fn from_values(library: &mut Library) {
             "tensor",
             "(values: number | array, options?: map) -> Tensor",
             r#"
-            A tensor from a number or nested arrays: of ints i64, of floats the session's dtype. An array of
-            tensors is stacked.
+            A tensor from a number or nested arrays: of ints i64, of bools bool, of floats the session's dtype.
+            An array of tensors is stacked.
 
             ```rhai
             tensor([[1, 2], [3, 4]]).shape // => [2, 2]
@@ -370,6 +370,8 @@ fn tensor(target: &Target, values: &Dynamic) -> Outcome<Tensor> {
         .map_err(|fault| fault.at(Spot::Argument(0)))?;
     let natural = if flat.has_floats || flat.values.is_empty() {
         target.float
+    } else if flat.flags == flat.values.len() {
+        DType::Bool
     } else {
         DType::I64
     };
@@ -388,6 +390,7 @@ struct Flat {
     values: Vec<f64>,
     ints: Vec<i64>,
     has_floats: bool,
+    flags: usize,
     shape: Vec<usize>,
     known: usize,
 }
@@ -412,6 +415,7 @@ impl Flat {
             self.values.push(float);
             self.has_floats = true;
         } else if let Ok(flag) = value.as_bool() {
+            self.flags += 1;
             self.values.push(f64::from(u8::from(flag)));
             self.ints.push(i64::from(flag));
         } else {

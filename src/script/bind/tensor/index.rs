@@ -19,7 +19,7 @@ pub(super) fn bind(library: &mut Library) {
             r#"
             A part of a tensor. An int takes one place and drops the axis, a range keeps it, `()` takes all,
             an array gives one of these for each axis; negative numbers count from the end. A tensor of ints
-            picks rows, one of bools keeps the rows where it is true.
+            picks places of the first axis (`x[arange(0, 10, 2)]` takes every second), one of bools keeps what it says.
 
             ```rhai
             let x = arange(12).reshape([3, 4]);
@@ -27,14 +27,12 @@ pub(super) fn bind(library: &mut Library) {
             x[[0, 1..3]].to_array() // => [1, 2]
             x[[(), 0]].to_array() // => [0, 4, 8]
             x[tensor([2, 0])].shape // => [2, 4]
+            x[x > 9].to_array() // => [10, 11]
             ```
             "#,
         )
         .call(|x: &mut Tensor, i: i64| raise(x.select(0, i)))
-        .call(|x: &mut Tensor, r: std::ops::Range<i64>| raise_fault(slice(x, 0, r.start, r.end)))
-        .call(|x: &mut Tensor, r: std::ops::RangeInclusive<i64>| raise_fault(slice(x, 0, *r.start(), end_of(&r))))
-        .call(|x: &mut Tensor, spec: Array| raise_fault(by_axes(x, &spec)))
-        .call(|x: &mut Tensor, picks: Tensor| raise_fault(by_tensor(x, &picks)));
+        .call(|x: &mut Tensor, index: Dynamic| raise_fault(part(x, &index)));
     joins(library);
 }
 
@@ -131,6 +129,33 @@ impl DimOf for Tensor {
     }
 }
 
+/// What an index takes of a tensor.
+pub(super) fn part(x: &Tensor, index: &Dynamic) -> Result<Tensor, Fault> {
+    if let Ok(i) = index.as_int() {
+        x.dim_of(0)?;
+        return Ok(x.select(0, i)?);
+    }
+    if index.is_unit() {
+        return Ok(x.clone());
+    }
+    if let Some(spec) = index.read_lock::<Array>() {
+        return by_axes(x, &spec);
+    }
+    if let Some(picks) = index.read_lock::<Tensor>() {
+        return by_tensor(x, &picks);
+    }
+    if let Some(r) = index.read_lock::<std::ops::Range<i64>>() {
+        return slice(x, 0, r.start, r.end);
+    }
+    if let Some(r) = index.read_lock::<std::ops::RangeInclusive<i64>>() {
+        return slice(x, 0, *r.start(), end_of(&r));
+    }
+    Err(Fault::expected(
+        "int, range, (), Tensor or an array of these",
+        type_word(index.type_name()),
+    ))
+}
+
 /// One index for each of the first axes.
 fn by_axes(x: &Tensor, spec: &Array) -> Result<Tensor, Fault> {
     if spec.len() > x.rank() {
@@ -170,8 +195,13 @@ fn by_axes(x: &Tensor, spec: &Array) -> Result<Tensor, Fault> {
 }
 
 fn by_tensor(x: &Tensor, picks: &Tensor) -> Result<Tensor, Fault> {
-    let size = x.dim_of(0)?;
-    Ok(x.index_select(0, &places(picks, size)?)?)
+    if picks.dtype() == DType::Bool {
+        return Ok(x.masked_select(picks)?);
+    }
+    x.dim_of(0)?;
+    let taken = x.index_select(0, &picks.reshape(&[picks.len()])?)?;
+    // Indices of any shape stand where the axis stood.
+    Ok(taken.reshape(&[picks.dims(), &x.dims()[1..]].concat())?)
 }
 
 /// The places that a tensor picks along an axis of so many: its numbers, or where its mask is 1.
@@ -250,6 +280,5 @@ fn choose(call: &NativeCallContext, mask: &Tensor, a: &Dynamic, b: &Dynamic) -> 
         Ok(Tensor::scalar(value, dtype)?)
     };
     let (a, b) = (branch(a, b, 1)?, branch(b, a, 2)?);
-    let (a, b) = raise(super::promoted(&a, &b))?;
     raise(Tensor::where_cond(mask, &a, &b))
 }

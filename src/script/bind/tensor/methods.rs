@@ -1,7 +1,9 @@
 //! Methods and properties of a tensor: elementwise functions, reductions, shapes, conversions.
 
-use rhai::{Array, Dynamic, ImmutableString};
+use rhai::{Array, Dynamic, ImmutableString, Map};
 use rhapsode_tensor::{DType, Result as TensorResult, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{dtype_named, ints, real};
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
     engine::ARRAY_SIZE,
     fault::{Fault, Spot},
     library::Library,
+    options,
     value::type_word,
 };
 
@@ -69,7 +72,7 @@ struct Reduction {
     text: &'static str,
 }
 
-const REDUCTIONS: [Reduction; 4] = [
+const REDUCTIONS: [Reduction; 2] = [
     Reduction {
         name: "sum",
         all: Tensor::sum_all,
@@ -82,19 +85,22 @@ const REDUCTIONS: [Reduction; 4] = [
         along: Tensor::mean,
         text: "The mean of all elements, or along axes, which are dropped.\n\n```rhai\ntensor([1.0, 3.0]).mean().item() // => 2.0\n```",
     },
-    Reduction {
-        name: "variance",
-        all: |x| x.variance(None),
-        along: |x, axes| x.variance(Some(axes)),
-        text: "The variance with `n - 1` below, of all elements or along axes, which are dropped.\n\n```rhai\ntensor([1.0, 3.0]).variance().item() // => 2.0\n```",
-    },
-    Reduction {
-        name: "std",
-        all: |x| x.std(None),
-        along: |x, axes| x.std(Some(axes)),
-        text: "The square root of the variance.\n\n```rhai\ntensor([1.0, 1.0]).std().item() // => 0.0\n```",
-    },
 ];
+
+/// What stands below a variance.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Spread {
+    /// The sum of squares is divided by `n - correction`: 1 for the variance of a population judged by a
+    /// sample, 0 for the variance of the sample itself.
+    correction: f64,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self { correction: 1.0 }
+    }
+}
 
 /// What takes one axis, or all elements.
 type AlongOne = (
@@ -142,9 +148,10 @@ pub(super) fn bind(library: &mut Library) {
     for (name, function, text) in ELEMENTWISE {
         library
             .method::<Tensor>(name, "() -> Tensor", text)
-            .call(move |x: Tensor| raise(real(&x).and_then(|x| function(&x))));
+            .call(move |x: &mut Tensor| raise(function(x)));
     }
     reductions(library);
+    spreads(library);
     shapes(library);
     picks(library);
     conversions(library);
@@ -168,7 +175,7 @@ fn properties(library: &mut Library) {
         .property::<Tensor>(
             "dtype",
             "string",
-            "The element type: `f32`, `f64`, `i64`, `u8`.",
+            "The element type: `bool`, `u8`, `i64`, `bf16`, `f32` or `f64`.\n\n```rhai\nzeros([2]).dtype // => \"f32\"\n```",
         )
         .call(|x: &mut Tensor| ImmutableString::from(x.dtype().as_str()));
     library
@@ -202,10 +209,10 @@ fn reductions(library: &mut Library) {
     {
         library
             .method::<Tensor>(name, "(axis?: int | array) -> Tensor", text)
-            .call(move |x: Tensor| raise(floats_for(name, &x).and_then(|x| all(&x))))
+            .call(move |x: Tensor| raise(all(&x)))
             .call(move |x: Tensor, axes: Dynamic| -> Outcome<Tensor> {
                 let axes = ints(&axes).map_err(|fault| fault.at(Spot::Argument(0)))?;
-                raise(floats_for(name, &x).and_then(|x| along(&x, &axes)))
+                raise(along(&x, &axes))
             });
     }
     for (name, function, text) in ALONG_ONE {
@@ -239,12 +246,37 @@ fn reductions(library: &mut Library) {
         .call(|x: Tensor, target: Tensor| raise(super::promoted(&x, &target).and_then(|(x, target)| real(&x)?.mse(&real(&target)?))));
 }
 
-/// Means of ints are floats; their sums stay ints.
-fn floats_for(name: &str, x: &Tensor) -> TensorResult<Tensor> {
-    if name == "sum" {
-        Ok(x.clone())
-    } else {
-        real(x)
+/// Variance and standard deviation.
+fn spreads(library: &mut Library) {
+    type Function = fn(&Tensor, Option<&[i64]>, f64) -> TensorResult<Tensor>;
+    for (name, function, text) in [
+        (
+            "variance",
+            Tensor::variance_with as Function,
+            "The variance of all elements or along axes, which are dropped; `n - 1` stands below.\n\n```rhai\ntensor([1.0, 3.0]).variance().item() // => 2.0\ntensor([1.0, 3.0]).variance(0, #{ correction: 0 }).item() // => 1.0\n```",
+        ),
+        (
+            "std",
+            Tensor::std_with,
+            "The square root of the variance.\n\n```rhai\ntensor([1.0, 1.0]).std().item() // => 0.0\n```",
+        ),
+    ] {
+        library
+            .method::<Tensor>(name, "(axis?: int | array, options?: map) -> Tensor", text)
+            .options::<Spread>()
+            .call(move |x: Tensor| raise(function(&x, None, 1.0)))
+            .call(move |x: Tensor, map: Map| -> Outcome<Tensor> {
+                let spread: Spread = options::read(&map)?;
+                raise(function(&x, None, spread.correction))
+            })
+            .call(move |x: Tensor, axes: i64| raise(function(&x, Some(&[axes]), 1.0)))
+            .call(move |x: Tensor, axes: Array| -> Outcome<Tensor> {
+                raise(function(&x, Some(&super::axes_of(&Dynamic::from(axes))?), 1.0))
+            })
+            .call(move |x: Tensor, axes: Dynamic, map: Map| -> Outcome<Tensor> {
+                let spread: Spread = options::read(&map)?;
+                raise(function(&x, Some(&super::axes_of(&axes)?), spread.correction))
+            });
     }
 }
 
@@ -255,9 +287,6 @@ fn shapes(library: &mut Library) {
             let size = inferred(&x, &Dynamic::from(size)).map_err(|fault| fault.at(Spot::Argument(0)))?;
             raise(x.reshape(&size))
         });
-    library
-        .method::<Tensor>("flatten", "() -> Tensor", "All values along one axis.")
-        .call(|x: Tensor| raise(x.reshape(&[x.len()])));
     library
         .method::<Tensor>(
             "t",
@@ -308,7 +337,13 @@ fn picks(library: &mut Library) {
 fn conversions(library: &mut Library) {
     library
         .method::<Tensor>("item", "() -> number", "The number of a tensor of one element.\n\n```rhai\ntensor([2.5]).item() // => 2.5\n```")
-        .call(|x: Tensor| -> Outcome<Dynamic> { Ok(scalar(raise(x.item())?, x.dtype())) });
+        .call(|x: &mut Tensor| -> Outcome<Dynamic> {
+            // Whole numbers beyond 2^53 do not survive a detour over f64.
+            match (x.dtype(), x.len()) {
+                (DType::I64, 1) => Ok(raise(x.to_ints("item"))?.first().map_or(Dynamic::UNIT, |&v| Dynamic::from(v))),
+                (dtype, _) => Ok(scalar(raise(x.item())?, dtype)),
+            }
+        });
     library.method::<Tensor>("to_array", "() -> array | number", "The values as nested arrays.\n\n```rhai\ntensor([[1, 2]]).to_array() // => [[1, 2]]\n```").call(|x: Tensor| to_array(&x));
     library
         .method::<Tensor>("to", "(what: string) -> Tensor", "The values in another dtype, `\"f64\"`, or on another device, `\"cuda\"`.\n\n```rhai\ntensor([1, 2]).to(\"f64\").dtype // => \"f64\"\n```")
@@ -317,7 +352,20 @@ fn conversions(library: &mut Library) {
                 return raise(x.to_dtype(dtype));
             }
             let known = device_named(what).map(|_| x);
-            Ok(known.map_err(|fault| if fault.message.contains("not a device") { fault.hint("or a dtype: \"f32\", \"f64\", \"i64\", \"u8\"") } else { fault })?)
+            Ok(known.map_err(|fault| if fault.message.contains("not a device") { fault.hint("or a dtype: \"bool\", \"u8\", \"i64\", \"bf16\", \"f32\", \"f64\"") } else { fault })?)
+        });
+    library
+        .method::<Tensor>("describe", "() -> map", "The statistics: `count`, `nan` and `inf` (how many are), and of the finite elements `min`, `mean`, `max` and `std`.\n\n```rhai\ntensor([1.0, 3.0]).describe().mean // => 2.0\n```")
+        .call(|x: &mut Tensor| -> Outcome<Map> {
+            let found = raise(x.statistics())?;
+            let mut map = Map::new();
+            for (name, count) in [("count", found.count), ("nan", found.nan), ("inf", found.infinite)] {
+                map.insert(name.into(), Dynamic::from(count as i64));
+            }
+            for (name, value) in [("min", found.min), ("mean", found.mean), ("max", found.max), ("std", found.std)] {
+                map.insert(name.into(), Dynamic::from(value));
+            }
+            Ok(map)
         });
     library
         .method::<Tensor>(
@@ -374,12 +422,12 @@ fn inferred(x: &Tensor, size: &Dynamic) -> Result<Vec<usize>, Fault> {
     Ok(known)
 }
 
-/// A number as scripts have it: ints of int tensors, floats of the others.
+/// A number as scripts have it: bools, ints and floats by the dtype.
 fn scalar(value: f64, dtype: DType) -> Dynamic {
-    if dtype.is_float() {
-        Dynamic::from(value)
-    } else {
-        Dynamic::from(value as i64)
+    match dtype {
+        DType::Bool => Dynamic::from(value != 0.0),
+        dtype if dtype.is_float() => Dynamic::from(value),
+        _ => Dynamic::from(value as i64),
     }
 }
 
@@ -394,6 +442,10 @@ fn to_array(x: &Tensor) -> Outcome<Dynamic> {
     }
     let values: Vec<Dynamic> = match x.dtype() {
         dtype if dtype.is_float() => raise(x.to_vec())?.into_iter().map(Dynamic::from).collect(),
+        DType::Bool => {
+            let flags = raise(x.to_ints("to_array"))?;
+            flags.into_iter().map(|flag| Dynamic::from(flag != 0)).collect()
+        }
         _ => raise(x.to_ints("to_array"))?
             .into_iter()
             .map(Dynamic::from)

@@ -1,23 +1,37 @@
 //! Tensors in scripts: how they are made, combined, indexed, reduced and shown.
 
 mod arithmetic;
+mod arrange;
+mod assign;
 mod create;
 mod gradient;
 mod index;
+mod math;
 mod methods;
+mod order;
 mod show;
 
 use rhai::{Array, Dynamic};
 use rhapsode_tensor::{DType, Result as TensorResult, Tensor};
 
-use crate::{fault::Fault, library::Library, value::type_word};
+use crate::{
+    bind::number,
+    fault::{Fault, Spot},
+    library::Library,
+    value::type_word,
+};
 
 /// Binds them.
 pub(crate) fn bind(library: &mut Library) {
     library.object::<Tensor>(
         r#"
-        An array of numbers of any rank, with the gradient's history where one is wanted. Tensors never
-        change: operations give new ones. Ints, floats and tensors mix, and shapes broadcast as in PyTorch.
+        An array of numbers of any rank, with the gradient's history where one is wanted. Operations
+        give new tensors, and `x[i] = v` changes the variable `x` alone. Ints, floats and tensors mix, and
+        shapes broadcast as in PyTorch.
+
+        Dtypes are `bool < u8 < i64 < bf16 < f32 < f64`; two tensors meet in the larger one. A quotient of ints is
+        a float, bools are counted by `+` and `sum`. A number beside a tensor of floats takes its dtype.
+        What is computed in bf16 is computed in f32 and rounded once.
 
         ```rhai
         let x = tensor([[1.0, 2.0], [3.0, 4.0]]);
@@ -29,7 +43,11 @@ pub(crate) fn bind(library: &mut Library) {
     create::bind(library);
     arithmetic::bind(library);
     index::bind(library);
+    assign::bind(library);
     methods::bind(library);
+    math::bind(library);
+    order::bind(library);
+    arrange::bind(library);
     gradient::bind(library);
 }
 
@@ -88,4 +106,32 @@ pub(crate) fn shape(value: &Dynamic) -> Result<Vec<usize>, Fault> {
             .map_err(|_| Fault::new(crate::Kind::Shape, format!("a size must be >= 0, got {n}")))
     };
     ints(value)?.into_iter().map(size).collect()
+}
+
+/// Axes: the first argument of a reduction.
+fn axes_of(value: &Dynamic) -> Result<Vec<i64>, Fault> {
+    ints(value).map_err(|fault| fault.at(Spot::Argument(0)))
+}
+
+/// A tensor or a number as the other operand of `beside`.
+fn operand(value: &Dynamic, beside: &Tensor) -> Result<Tensor, Fault> {
+    if let Some(tensor) = value.read_lock::<Tensor>() {
+        return Ok(tensor.clone());
+    }
+    if let Ok(flag) = value.as_bool() {
+        return Ok(Tensor::scalar(f64::from(u8::from(flag)), DType::Bool)?);
+    }
+    if let Ok(int) = value.as_int() {
+        return Ok(arithmetic::int(int, beside)?);
+    }
+    match value.as_float() {
+        Ok(float) => Ok(arithmetic::float(float, beside)?),
+        Err(got) => Err(Fault::expected("Tensor or number", type_word(got))),
+    }
+}
+
+/// A number as argument `i`.
+fn float(value: &Dynamic, i: usize) -> Result<f64, Fault> {
+    let wrong = || Fault::expected("int or float", type_word(value.type_name()));
+    number(value).ok_or_else(|| wrong().at(Spot::Argument(i)))
 }

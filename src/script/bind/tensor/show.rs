@@ -1,6 +1,6 @@
 //! How a tensor looks: in lists of variables, printed, and as a table in a notebook.
 
-use rhapsode_tensor::Tensor;
+use rhapsode_tensor::{DType, Tensor};
 
 use crate::{Display, value::Object};
 
@@ -25,22 +25,61 @@ impl Object for Tensor {
     fn display(&self) -> Display {
         let plain = Display::text(self.text());
         match table(self) {
-            Ok(Some(html)) => Display {
+            Ok(html) => Display {
                 forms: [vec![("text/html".into(), html)], plain.forms].concat(),
                 id: None,
             },
-            _ => plain,
+            // The text says what is wrong.
+            Err(_) => plain,
         }
     }
 }
 
-/// A matrix or a vector as an HTML table; other ranks have none.
-fn table(x: &Tensor) -> rhapsode_tensor::Result<Option<String>> {
-    let matrix = match x.rank() {
-        1 if !x.is_empty() => x.unsqueeze(0)?,
-        2 if !x.is_empty() => x.clone(),
-        _ => return Ok(None),
-    };
+/// Values (of a vector or matrix as a table, of other ranks as text), then what the tensor is and its statistics.
+fn table(x: &Tensor) -> rhapsode_tensor::Result<String> {
+    let mut html = String::from("<div>");
+    match x.rank() {
+        1 | 2 if !x.is_empty() => cells(x, &mut html)?,
+        _ => {
+            let text = x.to_string();
+            let values = text.rsplit_once('\n').map_or("", |(values, _)| values);
+            html.push_str(&format!("<pre>{}</pre>", crate::bind::escape(values)));
+        }
+    }
+    html.push_str(&format!("<small>{}", crate::bind::escape(&x.describe())));
+    if x.len() > 1 {
+        html.push_str(&format!("<br>{}", statistics(x)?));
+    }
+    html.push_str("</small></div>");
+    Ok(html)
+}
+
+/// The statistics in one line.
+fn statistics(x: &Tensor) -> rhapsode_tensor::Result<String> {
+    let found = x.statistics()?;
+    if x.dtype() == DType::Bool {
+        let count = (found.mean * found.count as f64).round();
+        return Ok(format!("{count} of {} true", found.count));
+    }
+    let is_float = x.dtype().is_float();
+    let mut line = format!(
+        "min {} &middot; mean {} &middot; max {} &middot; std {}",
+        number(found.min, is_float),
+        number(found.mean, true),
+        number(found.max, is_float),
+        number(found.std, true),
+    );
+    for (count, what) in [(found.nan, "NaN"), (found.infinite, "infinite")] {
+        if count > 0 {
+            line.push_str(&format!(" &middot; <b>{count} {what}</b>"));
+        }
+    }
+    Ok(line)
+}
+
+/// A matrix, or a vector as a row, as an HTML table.
+fn cells(x: &Tensor, html: &mut String) -> rhapsode_tensor::Result<()> {
+    let matrix = if x.rank() == 1 { x.unsqueeze(0)? } else { x.clone() };
     let (rows, row_gap) = ends(matrix.dim(0)?)?;
     let (columns, column_gap) = ends(matrix.dim(1)?)?;
     let matrix = matrix
@@ -49,8 +88,11 @@ fn table(x: &Tensor) -> rhapsode_tensor::Result<Option<String>> {
         .index_select(1, &columns)?;
     let values = matrix.to_vec()?;
     let width = matrix.dim(1)?;
-    let is_float = x.dtype().is_float();
-    let mut html = String::from("<table><tbody>");
+    let word = |value: f64| match x.dtype() {
+        DType::Bool => (value != 0.0).to_string(),
+        dtype => number(value, dtype.is_float()),
+    };
+    html.push_str("<table><tbody>");
     for (i, row) in values.chunks(width.max(1)).enumerate() {
         if row_gap == Some(i) {
             html.push_str(&format!(
@@ -63,15 +105,12 @@ fn table(x: &Tensor) -> rhapsode_tensor::Result<Option<String>> {
             if column_gap == Some(j) {
                 html.push_str("<td>&#8230;</td>");
             }
-            html.push_str(&format!("<td>{}</td>", number(*value, is_float)));
+            html.push_str(&format!("<td>{}</td>", word(*value)));
         }
         html.push_str("</tr>");
     }
-    html.push_str(&format!(
-        "</tbody></table><small>{}</small>",
-        crate::bind::escape(&x.describe())
-    ));
-    Ok(Some(html))
+    html.push_str("</tbody></table>");
+    Ok(())
 }
 
 /// The indices that are shown of so many, and before which of them something is left out.
