@@ -1,7 +1,10 @@
 //! Tensors in scripts: how they are made, combined, indexed, reduced and shown.
 
+mod algebra;
 mod arithmetic;
+mod convolve;
 mod create;
+mod fourier;
 mod gradient;
 mod index;
 mod methods;
@@ -31,6 +34,9 @@ pub(crate) fn bind(library: &mut Library) {
     index::bind(library);
     methods::bind(library);
     gradient::bind(library);
+    convolve::bind(library);
+    algebra::bind(library);
+    fourier::bind(library);
 }
 
 /// A loop over a tensor goes along its first axis.
