@@ -1,9 +1,12 @@
 //! Tensors in scripts: how they are made, combined, indexed, reduced and shown.
 
+mod algebra;
 mod arithmetic;
 mod arrange;
 mod assign;
+mod convolve;
 mod create;
+mod fourier;
 mod gradient;
 mod index;
 mod math;
@@ -49,6 +52,9 @@ pub(crate) fn bind(library: &mut Library) {
     order::bind(library);
     arrange::bind(library);
     gradient::bind(library);
+    convolve::bind(library);
+    algebra::bind(library);
+    fourier::bind(library);
 }
 
 /// A loop over a tensor goes along its first axis.
