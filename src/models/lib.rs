@@ -6,6 +6,7 @@
 //! - [`nn`], [`optim`], [`train`], [`ode`]: what methods are built from
 //! - [`data`], [`metric`]: what they learn from, and how they are judged
 //! - [`observe`]: how long work reports and is stopped
+//! - [`native`]: options that are no data
 //! - [`checkpoint`], [`files`]: models on disk, files that are either old or new
 
 pub mod checkpoint;
@@ -14,6 +15,7 @@ mod error;
 pub mod files;
 pub mod flow;
 pub mod metric;
+pub mod native;
 pub mod nn;
 pub mod observe;
 pub mod ode;

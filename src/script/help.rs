@@ -47,7 +47,26 @@ pub(crate) struct Entry {
     /// A summary in one line, then arguments and an example; Markdown, indented as it stands in the source.
     pub text: &'static str,
     /// The schema of the trailing option map.
-    pub options: Option<fn() -> Arc<Schema>>,
+    pub options: Option<OptionSchema>,
+}
+
+/// Where the schema of an option map comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum OptionSchema {
+    /// Derived from a struct when it is first asked for.
+    OfType(fn() -> Arc<Schema>),
+    /// Put together from an entry of a list.
+    Whole(Arc<Schema>),
+}
+
+impl OptionSchema {
+    /// The schema.
+    pub fn schema(&self) -> Arc<Schema> {
+        match self {
+            Self::OfType(derive) => derive(),
+            Self::Whole(schema) => Arc::clone(schema),
+        }
+    }
 }
 
 /// The value of a function's name that is not called, so that `help(flow::rectified)` can be typed.
@@ -269,14 +288,14 @@ fn write_entry(entry: &Entry, text: &mut String, markdown: &mut String) {
         without_fences(&body)
     ));
     markdown.push_str(&format!("### `{}`\n\n{body}\n", entry.headline()));
-    let Some(options) = entry.options else {
+    let Some(options) = &entry.options else {
         text.push('\n');
         markdown.push('\n');
         return;
     };
     text.push_str("\nOptions:\n");
     markdown.push_str("\n| option | type and default | |\n|---|---|---|\n");
-    let fields = options().fields();
+    let fields = options.schema().fields();
     let width = fields
         .iter()
         .map(|field| field.name.chars().count())

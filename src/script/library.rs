@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
 };
 
 use rhai::{
@@ -14,7 +15,7 @@ use schemars::JsonSchema;
 
 use crate::{
     fault::Fault,
-    help::{Entry, EntryKind, FunctionName, Reference},
+    help::{Entry, EntryKind, FunctionName, OptionSchema, Reference},
     options::Schema,
     panics,
     value::{Object, Types},
@@ -241,7 +242,15 @@ impl Binding<'_> {
     /// The struct that the trailing option map is read into: its schema becomes help.
     pub fn options<T: JsonSchema + 'static>(self) -> Self {
         if let Some(entry) = self.library.entries.get_mut(self.entry) {
-            entry.options = Some(|| Schema::of::<T>());
+            entry.options = Some(OptionSchema::OfType(|| Schema::of::<T>()));
+        }
+        self
+    }
+
+    /// Like [`Binding::options`], for a schema that no single struct has.
+    pub fn options_of(self, schema: Arc<Schema>) -> Self {
+        if let Some(entry) = self.library.entries.get_mut(self.entry) {
+            entry.options = Some(OptionSchema::Whole(schema));
         }
         self
     }

@@ -95,8 +95,7 @@ pub(crate) fn bind(library: &mut Library) {
             "fit",
             "(data: Tensor, labels?: Tensor, options?: map) -> Run",
             r#"
-            Learns from data `[n, dim]`; a flow with classes takes labels `[n]` too. Options besides those
-            below: `optimizer`, e.g. `optim::adam(#{ lr: 1e-3 })` (the default), and `labels`. An interrupt keeps what
+            Learns from data `[n, dim]`; a flow with classes takes labels `[n]` too. An interrupt keeps what
             was learned, and `run.more(n)` goes on.
 
             ```rhai
@@ -116,8 +115,7 @@ pub(crate) fn bind(library: &mut Library) {
             "sample",
             "(n: int, options?: map) -> Tensor",
             r#"
-            n samples `[n, dim]`: noise carried along the flow from t = 0 to t = 1. Option besides those below: `labels`, a
-            Tensor of n class numbers.
+            n samples `[n, dim]`: noise carried along the flow from t = 0 to t = 1.
 
             ```rhai
             let model = flow::rectified(#{ hidden: [16] });
@@ -126,8 +124,16 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .options::<SampleOptions>()
-        .call(|call: NativeCallContext, flow: &mut RectifiedFlow, n: i64| sample(&call, flow, n, Map::new()))
-        .call(|call: NativeCallContext, flow: &mut RectifiedFlow, n: i64, map: Map| sample(&call, flow, n, map));
+        .call(
+            |call: NativeCallContext, flow: &mut RectifiedFlow, n: i64| {
+                sample(&call, flow, n, Map::new())
+            },
+        )
+        .call(
+            |call: NativeCallContext, flow: &mut RectifiedFlow, n: i64, map: Map| {
+                sample(&call, flow, n, map)
+            },
+        );
     library
         .method::<RectifiedFlow>(
             "velocity",
@@ -167,7 +173,7 @@ fn fit(
         "an optimizer such as optim::adam(#{ lr: 1e-3 })",
     )?;
     let named = options::take::<Tensor>(&mut map, "labels", "a Tensor of class numbers")?;
-    let mut chosen: FitOptions = options::read_besides(&map, &["optimizer", "labels"])?;
+    let mut chosen: FitOptions = options::read(&map)?;
     chosen.optimizer = optimizer.map(|choice| choice.0);
     chosen.labels = labels.or(named);
     if chosen.seed.is_none() {
@@ -183,7 +189,7 @@ fn sample(call: &NativeCallContext, flow: &RectifiedFlow, n: i64, mut map: Map) 
         Fault::value(format!("the number of samples must be >= 0, got {n}")).at(Spot::Argument(0))
     })?;
     let labels = options::take::<Tensor>(&mut map, "labels", "a Tensor of class numbers")?;
-    let mut chosen: SampleOptions = options::read_besides(&map, &["labels"])?;
+    let mut chosen: SampleOptions = options::read(&map)?;
     chosen.labels = labels;
     if chosen.seed.is_none() {
         chosen.seed = Some(next_seed(call)?);

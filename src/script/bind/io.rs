@@ -7,7 +7,7 @@ use rhapsode_models::{checkpoint::Checkpoint, flow::RectifiedFlow};
 use rhapsode_tensor::Tensor;
 use serde_json::Value;
 
-use super::{Outcome, raise};
+use super::{Outcome, optim::Working, raise};
 use crate::{
     context::{self, Context},
     fault::{Fault, Spot},
@@ -20,7 +20,7 @@ const TENSOR: &str = "tensor";
 const MAP: &str = "tensors";
 
 const SAVE: &str = r#"
-Writes a model, a tensor, or a map of tensors as a safetensors file with its configuration in the
+Writes a model, an optimizer at work, a tensor, or a map of tensors as a safetensors file with its configuration in the
 metadata; PyTorch's `safetensors` reads it. An old file stays whole until the new one is.
 
 ```rhai,no_run
@@ -31,8 +31,9 @@ let same = load("model.safetensors");
 "#;
 
 const LOAD: &str = r#"
-Reads what `save` wrote: the model, tensor or map of tensors. A safetensors file from elsewhere
-gives a map of its tensors.
+Reads what `save` wrote: the model, optimizer, tensor or map of tensors. A safetensors file from elsewhere
+gives a map of its tensors. An optimizer comes with parameters of its own, `opt.params`, and goes on bit for bit;
+`opt.restore(path)` takes a file over into an optimizer that is there.
 
 ```rhai,no_run
 let model = load("model.safetensors");
@@ -44,18 +45,33 @@ pub(crate) fn bind(library: &mut Library) {
     library.module("io", "Models and tensors on disk.");
     for path in ["save", "io::save"] {
         library
-            .function(path, "(value: model | Tensor | map, path: string)", SAVE)
+            .function(
+                path,
+                "(value: model | Optimizer | Tensor | map, path: string)",
+                SAVE,
+            )
             .call(|call: NativeCallContext, value: Dynamic, path: &str| save(&call, &value, path));
     }
     for path in ["load", "io::load"] {
         library
-            .function(path, "(path: string) -> model | Tensor | map", LOAD)
+            .function(
+                path,
+                "(path: string) -> model | Optimizer | Tensor | map",
+                LOAD,
+            )
             .call(|call: NativeCallContext, path: &str| load(&call, path));
     }
 }
 
 /// What a value would be saved as; `None` when it is nothing that is saved.
-fn checkpoint_of(value: &Dynamic) -> Option<Checkpoint> {
+fn checkpoint_of(value: &Dynamic) -> Result<Option<Checkpoint>, Fault> {
+    if let Some(optimizer) = value.read_lock::<Working>() {
+        return Ok(Some(optimizer.checkpoint()?));
+    }
+    Ok(plain_checkpoint(value))
+}
+
+fn plain_checkpoint(value: &Dynamic) -> Option<Checkpoint> {
     if let Some(flow) = value.read_lock::<RectifiedFlow>() {
         return Some(flow.checkpoint());
     }
@@ -83,10 +99,10 @@ fn checkpoint_of(value: &Dynamic) -> Option<Checkpoint> {
 }
 
 fn save(call: &NativeCallContext, value: &Dynamic, path: &str) -> Outcome<()> {
-    let Some(checkpoint) = checkpoint_of(value) else {
+    let Some(checkpoint) = raise(checkpoint_of(value))? else {
         let got = type_word(value.type_name());
         return Err(
-            Fault::expected("a model, a Tensor or a map of Tensors", got)
+            Fault::expected("a model, an Optimizer, a Tensor or a map of Tensors", got)
                 .at(Spot::Argument(0))
                 .into(),
         );
@@ -99,6 +115,9 @@ fn load(call: &NativeCallContext, path: &str) -> Outcome<Dynamic> {
     match checkpoint.kind.as_str() {
         rhapsode_models::flow::rectified::KIND => {
             Ok(Dynamic::from(raise(RectifiedFlow::restore(&checkpoint))?))
+        }
+        rhapsode_models::optim::STATE_KIND => {
+            Ok(Dynamic::from(raise(Working::from_checkpoint(&checkpoint))?))
         }
         TENSOR if checkpoint.tensors.len() == 1 => Ok(checkpoint
             .tensors
@@ -136,7 +155,7 @@ pub(crate) fn save_variable(context: &Context, name: &str, path: &Path) -> Resul
     let value = context
         .global(name)
         .ok_or_else(|| Fault::value(format!("there is no variable `{name}`")))?;
-    let checkpoint = checkpoint_of(&value)
+    let checkpoint = checkpoint_of(&value)?
         .ok_or_else(|| Fault::value(format!("`{name}` is nothing that can be saved")))?;
     checkpoint.save(path).map_err(Fault::from)
 }

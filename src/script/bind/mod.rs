@@ -9,6 +9,7 @@ pub(crate) mod io;
 mod metric;
 mod nn;
 mod optim;
+mod optim_parts;
 mod output;
 mod plot;
 mod progress;
@@ -39,6 +40,7 @@ pub(crate) fn all(library: &mut Library) {
     tensor::bind(library);
     nn::bind(library);
     optim::bind(library);
+    optim_parts::bind(library);
     flow::bind(library);
     run::bind(library);
     data::bind(library);
