@@ -54,8 +54,13 @@ impl Optimizer {
             clip: self.clip(),
             schedule: self.schedule().cloned(),
         };
-        let named = |(i, t): (usize, &Tensor)| (format!("parameter.{i}"), t.detach());
-        let mut tensors: Vec<(String, Tensor)> = self.targets().enumerate().map(named).collect();
+        // Copies: what is kept in memory must not follow the next steps.
+        let named = |(i, t): (usize, &Tensor)| Ok((format!("parameter.{i}"), t.copy()?));
+        let mut tensors: Vec<(String, Tensor)> = self
+            .targets()
+            .enumerate()
+            .map(named)
+            .collect::<Result<_>>()?;
         for (i, (target, names)) in self.targets().zip(self.names()).enumerate() {
             for (k, name) in names.iter().enumerate() {
                 let state = match self.states() {
@@ -85,7 +90,7 @@ impl Optimizer {
             let targets = tensors
                 .by_ref()
                 .take(group.count)
-                .map(|(_, t)| Ok(t.param()?))
+                .map(|(_, t)| Ok(t.copy()?.param()?))
                 .collect::<Result<Vec<_>>>()?;
             groups.push(((kind.build)(group.options.clone())?, targets));
         }

@@ -150,7 +150,8 @@ fn page(kind: &'static Kind) -> Page {
         for step in 0..10 {{ opt.step((w ** 2).sum()); }}\n\
         (w ** 2).sum().item() < 2.0 // => true\n\
         ```",
-        kind.summary, kind.reference,
+        kind.summary,
+        kind.reference.line(),
     );
     Page {
         kind,
@@ -267,7 +268,9 @@ pub(super) fn gradients(list: Array) -> Result<Vec<Option<Tensor>>, Fault> {
             let fault = Fault::expected(&format!("a Tensor or () as gradient {i}"), &got);
             fault.at(Spot::Argument(0))
         };
-        tensor.map(Some).ok_or_else(wrong)
+        // A copy: a parameter given as its own gradient would be read while it is written.
+        let tensor = tensor.ok_or_else(wrong)?;
+        Ok(Some(tensor.copy()?))
     };
     list.into_iter().enumerate().map(one).collect()
 }
@@ -376,7 +379,7 @@ fn set(optimizer: &mut Optimizer, knobs: Knobs) -> rhapsode_models::Result<()> {
         optimizer.set_clip(clip)?;
     }
     let lr_before: Vec<f64> = optimizer.groups().iter().map(|group| group.lr()).collect();
-    let mut rest = || {
+    let rest = || {
         if let Some(lr) = lr {
             optimizer.set_lr(lr, group)?;
         }
