@@ -7,6 +7,7 @@
 //! - [`data`], [`metric`]: what they learn from, and how they are judged
 //! - [`log`]: metrics on disk, as JSONL, CSV and for TensorBoard
 //! - [`observe`]: how long work reports and is stopped
+//! - [`native`]: options that are no data
 //! - [`checkpoint`], [`files`]: models on disk, files that are either old or new
 
 pub mod checkpoint;
@@ -16,6 +17,7 @@ pub mod files;
 pub mod flow;
 pub mod log;
 pub mod metric;
+pub mod native;
 pub mod nn;
 pub mod observe;
 pub mod ode;

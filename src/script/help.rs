@@ -51,15 +51,34 @@ pub(crate) struct Entry {
     /// A summary in one line, then arguments and an example; Markdown, indented as it stands in the source.
     pub text: &'static str,
     /// The schema of the trailing option map.
-    pub options: Option<fn() -> Arc<Schema>>,
+    pub options: Option<OptionSchema>,
     /// Reads an option map into the struct, to see whether it fits.
     pub reads: Option<Reads>,
-    /// What the option map takes besides: closures, tensors, optimizers, which no schema can hold.
+    /// What the option map takes besides: closures, tensors, which no schema holds.
     pub besides: Vec<Field>,
     /// The ways to call it, as the engine tells them apart.
     pub overloads: Vec<Overload>,
     /// Where the method comes from.
     pub paper: Option<&'static Paper>,
+}
+
+/// Where the schema of an option map comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum OptionSchema {
+    /// Derived from a struct when it is first asked for.
+    OfType(fn() -> Arc<Schema>),
+    /// Put together from an entry of a list.
+    Whole(Arc<Schema>),
+}
+
+impl OptionSchema {
+    /// The schema.
+    pub fn schema(&self) -> Arc<Schema> {
+        match self {
+            Self::OfType(derive) => derive(),
+            Self::Whole(schema) => Arc::clone(schema),
+        }
+    }
 }
 
 /// Reads an option map into a struct and drops it.
@@ -103,7 +122,8 @@ impl Entry {
     pub fn fields(&self) -> Vec<Field> {
         let mut fields = self
             .options
-            .map_or_else(Vec::new, |schema| schema().fields());
+            .as_ref()
+            .map_or_else(Vec::new, |options| options.schema().fields());
         fields.extend(self.besides.iter().cloned());
         fields
     }

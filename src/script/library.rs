@@ -5,6 +5,7 @@ use std::{
     any::TypeId,
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
 };
 
 use rhai::{
@@ -17,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     fault::Fault,
-    help::{Entry, EntryKind, FunctionName, Overload, Reference},
+    help::{Entry, EntryKind, FunctionName, OptionSchema, Overload, Reference},
     options, panics,
     schema::{Field, Schema},
     value::{Object, Types},
@@ -248,7 +249,7 @@ impl Binding<'_> {
     /// The struct that the trailing option map is read into: its schema becomes help.
     pub fn options<T: JsonSchema + DeserializeOwned + 'static>(self) -> Self {
         if let Some(entry) = self.library.entries.get_mut(self.entry) {
-            entry.options = Some(|| Schema::of::<T>());
+            entry.options = Some(OptionSchema::OfType(|| Schema::of::<T>()));
             entry.reads = Some(|map| options::read::<T>(map).map(drop));
         }
         self
@@ -273,6 +274,14 @@ impl Binding<'_> {
     pub fn reference(self, paper: &'static Paper) -> Self {
         if let Some(entry) = self.library.entries.get_mut(self.entry) {
             entry.paper = Some(paper);
+        }
+        self
+    }
+
+    /// Like [`Binding::options`], for a schema that no single struct has.
+    pub fn options_of(self, schema: Arc<Schema>) -> Self {
+        if let Some(entry) = self.library.entries.get_mut(self.entry) {
+            entry.options = Some(OptionSchema::Whole(schema));
         }
         self
     }
@@ -387,10 +396,10 @@ mod tests {
     fn check(library: &Library) {
         let mut count = 0;
         for entry in &library.entries {
-            let (Some(schema), Some(reads)) = (entry.options, entry.reads) else {
+            let (Some(schema), Some(reads)) = (&entry.options, entry.reads) else {
                 continue;
             };
-            let schema = schema();
+            let schema = schema.schema();
             let mut map = Map::new();
             for (name, field) in schema.properties(schema.root()) {
                 if let Some(default) = field.get("default") {

@@ -4,6 +4,7 @@
 //! was expected and what came; only then `serde` fills the struct.
 
 use rhai::{Array, Dynamic, ImmutableString, Map};
+use rhapsode_models::optim::Schedule;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -33,14 +34,18 @@ pub(crate) fn read_besides<T>(map: &Map, besides: &[&str]) -> Result<T, Fault>
 where
     T: DeserializeOwned + JsonSchema + 'static,
 {
-    let schema = Schema::of::<T>();
-    let reader = Reader {
-        schema: &schema,
-        besides,
-    };
-    let mut path = Vec::new();
-    let value = reader.object(reader.schema.root(), map, &mut path)?;
+    let value = data(&Schema::of::<T>(), map, besides)?;
     serde_json::from_value(value).map_err(|error| Fault::new(Kind::Option, error.to_string()))
+}
+
+/// Reads an option map against a schema, as data.
+pub(crate) fn read_data(schema: &Schema, map: &Map) -> Result<Value, Fault> {
+    data(schema, map, &[])
+}
+
+fn data(schema: &Schema, map: &Map, besides: &[&str]) -> Result<Value, Fault> {
+    let reader = Reader { schema, besides };
+    reader.object(reader.schema.root(), map, &mut Vec::new())
 }
 
 /// What is wrong with a value under a path of keys, if anything.
@@ -135,6 +140,12 @@ impl Reader<'_> {
         value: &Dynamic,
         path: &mut Vec<String>,
     ) -> Result<Value, Fault> {
+        // A schedule is a value of its own in scripts, and data in an options struct.
+        let schedule = value
+            .read_lock::<Schedule>()
+            .map(|s| rhai::serde::to_dynamic(&*s));
+        let schedule = schedule.and_then(Result::ok);
+        let value = schedule.as_ref().unwrap_or(value);
         let alternatives = self.schema.alternatives(schema);
         let strings = self.schema.strings(schema);
         if let Some(text) = value.read_lock::<ImmutableString>()

@@ -59,6 +59,11 @@ impl Schema {
         schema
     }
 
+    /// A schema that was put together.
+    pub fn of_value(root: Value) -> Arc<Self> {
+        Arc::new(Self { root })
+    }
+
     /// The schema as it stands.
     pub fn root(&self) -> &Value {
         &self.root
@@ -185,6 +190,9 @@ impl Schema {
     }
 
     fn words_of(&self, schema: &Value) -> Vec<String> {
+        if let Some(word) = native_type(schema) {
+            return vec![word.to_string()];
+        }
         let strings = self.strings(schema);
         if !strings.is_empty() {
             return strings.iter().map(|text| format!("{text:?}")).collect();
@@ -230,6 +238,11 @@ fn without_default(text: &str) -> String {
     };
     let close = if mark == " (default " { end + 1 } else { end };
     format!("{before}{}", rest.get(close..).unwrap_or(""))
+}
+
+/// The type of an option that is a value of the program and no data: a tensor, an optimizer.
+pub(crate) fn native_type(schema: &Value) -> Option<&str> {
+    schema.get(rhapsode_models::native::TYPE)?.as_str()
 }
 
 /// The JSON types that a schema allows.

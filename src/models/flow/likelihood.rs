@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::VelocityField;
 use crate::{
     Error, Result,
+    native::TensorValue,
     nn::positive,
     observe::{Observer, Step},
     ode::{self, SaveAt, SolveOptions, Solver},
@@ -61,6 +62,7 @@ pub struct LogProbOptions {
     pub label: Option<i64>,
     /// Classes one by one, a tensor of n class numbers (default: none).
     #[serde(skip)]
+    #[schemars(!skip, skip_serializing, with = "TensorValue")]
     pub labels: Option<Tensor>,
     /// Weight of the guidance towards the class; 1 is the plain conditional flow, whose density this is (default 1).
     pub guidance: f64,

@@ -24,6 +24,7 @@ use crate::{
     Error, Result,
     checkpoint::Checkpoint,
     data::Batches,
+    native::{OptimizerValue, TensorValue},
     nn::positive,
     observe::{Observer, Step},
     ode::{self, SaveAt, SolveOptions, Solver},
@@ -54,9 +55,11 @@ pub struct FitOptions {
     pub batch: usize,
     /// The optimizer, e.g. `optim::adam(#{ lr: 1e-3 })` (default: that one).
     #[serde(skip)]
+    #[schemars(!skip, skip_serializing, with = "OptimizerValue")]
     pub optimizer: Option<Choice>,
     /// Labels of the data, a tensor `[n]` of class numbers, for a flow with classes (default: none).
     #[serde(skip)]
+    #[schemars(!skip, skip_serializing, with = "TensorValue")]
     pub labels: Option<Tensor>,
     /// How the learning rate changes over the steps (default: as the optimizer says, else "cosine").
     pub schedule: Option<Schedule>,
@@ -135,6 +138,7 @@ pub struct SampleOptions {
     pub label: Option<i64>,
     /// Classes one by one, a tensor or array of n class numbers (default: none).
     #[serde(skip)]
+    #[schemars(!skip, skip_serializing, with = "TensorValue")]
     pub labels: Option<Tensor>,
     /// Weight of the guidance towards the class: 1 is the plain conditional flow, larger is more typical (default 1).
     pub guidance: f64,

@@ -10,6 +10,7 @@ use super::{LossKind, Net, mlp::positive};
 use crate::{
     Error, Result,
     data::Batches,
+    native::OptimizerValue,
     observe::Observer,
     optim::{AdamOptions, Choice, Schedule},
     train::{Objective, Plan, Run},
@@ -33,6 +34,7 @@ pub struct NetFitOptions {
     pub function: Option<LossFunction>,
     /// The optimizer, e.g. `optim::adam(#{ lr: 1e-3 })` (default: that one).
     #[serde(skip)]
+    #[schemars(!skip, skip_serializing, with = "OptimizerValue")]
     pub optimizer: Option<Choice>,
     /// How the learning rate changes over the steps (default: as the optimizer says, else "cosine").
     pub schedule: Option<Schedule>,

@@ -1,4 +1,7 @@
 //! An optimizer on disk: its parameters, states, numbers and count of steps; what is read back goes on bit for bit.
+//!
+//! A float that is read from JSON may differ by an ulp from the one that was written. So the bits of all floats of the
+//! configuration stand beside them, in the order of reading, and take their place.
 
 use std::sync::Arc;
 
@@ -51,8 +54,13 @@ impl Optimizer {
             clip: self.clip(),
             schedule: self.schedule().cloned(),
         };
-        let named = |(i, t): (usize, &Tensor)| (format!("parameter.{i}"), t.detach());
-        let mut tensors: Vec<(String, Tensor)> = self.targets().enumerate().map(named).collect();
+        // Copies: what is kept in memory must not follow the next steps.
+        let named = |(i, t): (usize, &Tensor)| Ok((format!("parameter.{i}"), t.copy()?));
+        let mut tensors: Vec<(String, Tensor)> = self
+            .targets()
+            .enumerate()
+            .map(named)
+            .collect::<Result<_>>()?;
         for (i, (target, names)) in self.targets().zip(self.names()).enumerate() {
             for (k, name) in names.iter().enumerate() {
                 let state = match self.states() {
@@ -64,7 +72,7 @@ impl Optimizer {
         }
         Ok(Checkpoint {
             kind: KIND.into(),
-            options: serde_json::to_value(saved).map_err(|e| bad(e.to_string()))?,
+            options: with_bits(serde_json::to_value(saved).map_err(|e| bad(e.to_string()))?),
             tensors,
         })
     }
@@ -82,7 +90,7 @@ impl Optimizer {
             let targets = tensors
                 .by_ref()
                 .take(group.count)
-                .map(|(_, t)| Ok(t.param()?))
+                .map(|(_, t)| Ok(t.copy()?.param()?))
                 .collect::<Result<Vec<_>>>()?;
             groups.push(((kind.build)(group.options.clone())?, targets));
         }
@@ -178,6 +186,44 @@ fn read(checkpoint: &Checkpoint) -> Result<Saved> {
     if !checkpoint.tensors.iter().all(floats) {
         return Err(bad("holds tensors that are neither f32 nor f64".into()));
     }
-    serde_json::from_value(checkpoint.options.clone())
+    serde_json::from_value(from_bits(checkpoint.options.clone()))
         .map_err(|e| bad(format!("its options do not fit: {e}")))
+}
+
+/// The key of the bits.
+const BITS: &str = "bits";
+
+fn with_bits(mut options: Value) -> Value {
+    let mut bits = Vec::new();
+    floats(&mut options, &mut |x| bits.push(x.to_bits()));
+    if let Some(map) = options.as_object_mut() {
+        map.insert(BITS.into(), bits.into());
+    }
+    options
+}
+
+fn from_bits(mut options: Value) -> Value {
+    let bits = options.as_object_mut().and_then(|map| map.remove(BITS));
+    let mut bits = (bits.iter().filter_map(Value::as_array).flatten()).map(Value::as_u64);
+    floats(&mut options, &mut |x| {
+        if let Some(Some(exact)) = bits.next() {
+            *x = f64::from_bits(exact);
+        }
+    });
+    options
+}
+
+/// Calls a function on every float.
+fn floats(value: &mut Value, f: &mut impl FnMut(&mut f64)) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| floats(item, f)),
+        Value::Object(map) => map.values_mut().for_each(|item| floats(item, f)),
+        Value::Number(number) if number.is_f64() => {
+            if let Some(mut x) = number.as_f64() {
+                f(&mut x);
+                *value = x.into();
+            }
+        }
+        _ => {}
+    }
 }

@@ -46,7 +46,8 @@ fn each_converges_on_a_quadratic() {
             "lars" => 1.0,
             "sgd" | "momentum" => 0.05,
             "adagrad" => 0.5,
-            _ => 0.02,
+            "ademamix" => 0.02,
+            _ => 0.05,
         };
         let mut options = json!({ "lr": lr, "schedule": { "shape": "linear", "steps": 400 } });
         if kind.name == "ademamix" {

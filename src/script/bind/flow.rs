@@ -107,8 +107,6 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .options::<FitOptions>()
-        .besides("optimizer", "OptimizerChoice", Some("optim::adam()"), "The optimizer, e.g. `optim::adam(#{ lr: 1e-3 })`.")
-        .besides("labels", "Tensor", None, "Class numbers `[n]`, for a flow with classes (default: none).")
         .call(|call: NativeCallContext, flow: &mut RectifiedFlow, data: Tensor| fit(&call, flow, &data, None, Map::new()))
         .call(|call: NativeCallContext, flow: &mut RectifiedFlow, data: Tensor, map: Map| fit(&call, flow, &data, None, map))
         .call(|call: NativeCallContext, flow: &mut RectifiedFlow, data: Tensor, labels: Tensor| fit(&call, flow, &data, Some(labels), Map::new()))
@@ -127,12 +125,6 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .options::<SampleOptions>()
-        .besides(
-            "labels",
-            "Tensor",
-            None,
-            "Class numbers `[n]` of the samples (default: none).",
-        )
         .call(
             |call: NativeCallContext, flow: &mut RectifiedFlow, n: i64| {
                 sample(&call, flow, n, Map::new())
@@ -164,8 +156,7 @@ pub(crate) fn bind(library: &mut Library) {
             "(x: Tensor, options?: map) -> Tensor",
             r#"
             The log-density of each row of `x: [n, dim]`, shape `[n]`, in nats: log N(x(0); 0, I) minus the integral of the
-            divergence of v along the path that ends in x (Chen et al. 2018, arXiv 1806.07366). Differentiable in x. Option
-            besides those below: `labels`, a Tensor of n class numbers.
+            divergence of v along the path that ends in x (Chen et al. 2018, arXiv 1806.07366). Differentiable in x.
 
             ```rhai
             let model = flow::rectified(#{ hidden: [16] });
@@ -185,7 +176,7 @@ fn log_prob(
     mut map: Map,
 ) -> Outcome<Tensor> {
     let labels = options::take::<Tensor>(&mut map, "labels", "a Tensor of class numbers")?;
-    let mut chosen: LogProbOptions = options::read_besides(&map, &["labels"])?;
+    let mut chosen: LogProbOptions = options::read(&map)?;
     chosen.labels = labels;
     if chosen.seed.is_none() {
         chosen.seed = Some(next_seed(call)?);
@@ -215,7 +206,7 @@ fn fit(
         "an optimizer such as optim::adam(#{ lr: 1e-3 })",
     )?;
     let named = options::take::<Tensor>(&mut map, "labels", "a Tensor of class numbers")?;
-    let mut chosen: FitOptions = options::read_besides(&map, &["optimizer", "labels"])?;
+    let mut chosen: FitOptions = options::read(&map)?;
     chosen.optimizer = optimizer.map(|choice| choice.0);
     chosen.labels = labels.or(named);
     if chosen.seed.is_none() {
@@ -231,7 +222,7 @@ fn sample(call: &NativeCallContext, flow: &RectifiedFlow, n: i64, mut map: Map) 
         Fault::value(format!("the number of samples must be >= 0, got {n}")).at(Spot::Argument(0))
     })?;
     let labels = options::take::<Tensor>(&mut map, "labels", "a Tensor of class numbers")?;
-    let mut chosen: SampleOptions = options::read_besides(&map, &["labels"])?;
+    let mut chosen: SampleOptions = options::read(&map)?;
     chosen.labels = labels;
     if chosen.seed.is_none() {
         chosen.seed = Some(next_seed(call)?);

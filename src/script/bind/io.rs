@@ -20,7 +20,7 @@ use rhapsode_models::{
 use rhapsode_tensor::Tensor;
 use serde_json::Value;
 
-use super::{Outcome, files::tensor_map, raise};
+use super::{Outcome, files::tensor_map, optim::Working, raise};
 use crate::{
     context::{self, Context},
     fault::{Fault, Spot},
@@ -35,8 +35,8 @@ const MAP: &str = "tensors";
 const SAVE: &str = r#"
 Writes a value; the ending of the path says how. `.npy` a tensor, `.npz` a tensor or a map of tensors (NumPy);
 `.csv`, `.tsv`, `.parquet` a Table, a tensor `[n]` or `[n, columns]`, or a map of columns `[n]`; `.png` an image `[channels, height,
-width]` in 0..1; any other ending a model, tensor or map of tensors as safetensors with its configuration in the
-metadata, which PyTorch's `safetensors` reads. An old file stays whole until the new one is.
+width]` in 0..1; any other ending a model, an optimizer at work, a tensor or map of tensors as safetensors with its
+configuration in the metadata, which PyTorch's `safetensors` reads. An old file stays whole until the new one is.
 
 ```rhai
 let model = flow::rectified(#{ dim: 2, hidden: [8] });
@@ -46,8 +46,10 @@ load("rhapsode-example.safetensors").sample(3).shape // => [3, 2]
 "#;
 
 const LOAD: &str = r#"
-Reads what `save` wrote, by the ending of the path: the model, tensor, map of tensors, Table or image. A
-safetensors file from elsewhere gives a map of its tensors. The functions of `data` have options.
+Reads what `save` wrote, by the ending of the path: the model, optimizer, tensor, map of tensors, Table or image. A
+safetensors file from elsewhere gives a map of its tensors. An optimizer comes with parameters of its own, `opt.params`,
+and goes on bit for bit; `opt.restore(path)` takes a file over into an optimizer that is there. The functions of `data`
+have options.
 
 ```rhai
 save(tensor([[1.0, 2.0]]), "rhapsode-load.npy");
@@ -62,20 +64,31 @@ pub(crate) fn bind(library: &mut Library) {
         library
             .function(
                 path,
-                "(value: model | Tensor | Table | map, path: string)",
+                "(value: model | Optimizer | Tensor | Table | map, path: string)",
                 SAVE,
             )
             .call(|call: NativeCallContext, value: Dynamic, path: &str| save(&call, &value, path));
     }
     for path in ["load", "io::load"] {
         library
-            .function(path, "(path: string) -> model | Tensor | Table | map", LOAD)
+            .function(
+                path,
+                "(path: string) -> model | Optimizer | Tensor | Table | map",
+                LOAD,
+            )
             .call(|call: NativeCallContext, path: &str| load(&call, path));
     }
 }
 
 /// What a value would be saved as; `None` when it is nothing that is saved.
-fn checkpoint_of(value: &Dynamic) -> Option<Checkpoint> {
+fn checkpoint_of(value: &Dynamic) -> Result<Option<Checkpoint>, Fault> {
+    if let Some(optimizer) = value.read_lock::<Working>() {
+        return Ok(Some(optimizer.checkpoint()?));
+    }
+    Ok(plain_checkpoint(value))
+}
+
+fn plain_checkpoint(value: &Dynamic) -> Option<Checkpoint> {
     if let Some(flow) = value.read_lock::<RectifiedFlow>() {
         return Some(flow.checkpoint());
     }
@@ -126,9 +139,9 @@ fn save(call: &NativeCallContext, value: &Dynamic, path: &str) -> Outcome<()> {
             })
         }
         _ => {
-            let checkpoint = checkpoint_of(value);
-            let checkpoint =
-                checkpoint.ok_or_else(|| wrong("a model, a Tensor or a map of Tensors"))?;
+            let checkpoint = checkpoint_of(value).map_err(Box::<rhai::EvalAltResult>::from)?;
+            let checkpoint = checkpoint
+                .ok_or_else(|| wrong("a model, an Optimizer, a Tensor or a map of Tensors"))?;
             raise(checkpoint.save(&path))
         }
     }
@@ -189,6 +202,9 @@ fn load(call: &NativeCallContext, path: &str) -> Outcome<Dynamic> {
             Ok(Dynamic::from(raise(RectifiedFlow::restore(&checkpoint))?))
         }
         rhapsode_models::nn::KIND => Ok(Dynamic::from(raise(Net::restore(&checkpoint))?)),
+        rhapsode_models::optim::STATE_KIND => {
+            Ok(Dynamic::from(raise(Working::from_checkpoint(&checkpoint))?))
+        }
         TENSOR if checkpoint.tensors.len() == 1 => Ok(checkpoint
             .tensors
             .into_iter()
@@ -227,7 +243,7 @@ pub(crate) fn save_variable(context: &Context, name: &str, path: &Path) -> Resul
     let value = context
         .global(name)
         .ok_or_else(|| Fault::value(format!("there is no variable `{name}`")))?;
-    let checkpoint = checkpoint_of(&value)
+    let checkpoint = checkpoint_of(&value)?
         .ok_or_else(|| Fault::value(format!("`{name}` is nothing that can be saved")))?;
     checkpoint.save(path).map_err(Fault::from)
 }

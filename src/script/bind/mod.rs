@@ -15,6 +15,7 @@ mod metric;
 mod nn;
 mod ode;
 mod optim;
+mod optim_parts;
 mod output;
 mod plot;
 mod progress;
@@ -49,6 +50,7 @@ pub(crate) fn all(library: &mut Library) {
     nn::bind(library);
     ode::bind(library);
     optim::bind(library);
+    optim_parts::bind(library);
     flow::bind(library);
     run::bind(library);
     data::bind(library);

@@ -14,7 +14,7 @@ impl Checker<'_> {
         let Some(entry) = entries.iter().find(|entry| entry.options.is_some()) else {
             return;
         };
-        let Some(schema) = entry.options.map(|schema| schema()) else {
+        let Some(schema) = entry.options.as_ref().map(|options| options.schema()) else {
             return;
         };
         self.map(entry, &schema, &map.0, &mut Vec::new(), *position);

@@ -144,10 +144,10 @@ fn of_object(scene: &Scene, known: &Known) -> Vec<Completion> {
 
 /// The keys that an option map can still take.
 fn option_keys(scene: &Scene, map: &OptionMap) -> Vec<Completion> {
-    let Some(options) = map.entry.options else {
+    let Some(options) = &map.entry.options else {
         return names(scene);
     };
-    let schema: std::sync::Arc<Schema> = options();
+    let schema = options.schema();
     let Some(at) = schema.at(&map.path) else {
         return Vec::new();
     };
@@ -185,7 +185,7 @@ fn of_value(map: &OptionMap) -> Vec<Completion> {
 }
 
 fn value_schema(map: &OptionMap) -> Option<(std::sync::Arc<Schema>, Vec<String>)> {
-    let schema = map.entry.options?();
+    let schema = map.entry.options.as_ref()?.schema();
     let mut path = map.path.clone();
     path.push(map.key.clone()?);
     Some((schema, path))

@@ -323,7 +323,7 @@ fn fit(
         "an optimizer such as optim::adam(#{ lr: 1e-3 })",
     )?;
     let function = own_loss(call, &mut map)?;
-    let mut chosen: NetFitOptions = options::read_besides(&map, &["optimizer"])?;
+    let mut chosen: NetFitOptions = options::read(&map)?;
     chosen.optimizer = optimizer.map(|choice| choice.0);
     chosen.function = function;
     if chosen.seed.is_none() {

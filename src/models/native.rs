@@ -1,0 +1,46 @@
+//! Options that are values of a program, not data: tensors, optimizers, functions. A field of an options struct that
+//! holds one is skipped by `serde`, and stands in the schema with the name of its type, so that help and
+//! completion know it:
+//!
+//! ```text
+//! #[serde(skip)]
+//! #[schemars(!skip, skip_serializing, with = "TensorValue")]
+//! pub labels: Option<Tensor>,
+//! ```
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+/// The key of a schema under which the name of the type stands.
+pub const TYPE: &str = "x-type";
+
+/// Stands for a tensor.
+pub struct TensorValue;
+
+/// Stands for a choice of optimizer.
+pub struct OptimizerValue;
+
+impl JsonSchema for TensorValue {
+    fn schema_name() -> Cow<'static, str> {
+        "Tensor".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ TYPE: "Tensor" })
+    }
+}
+
+impl JsonSchema for OptimizerValue {
+    fn schema_name() -> Cow<'static, str> {
+        "OptimizerChoice".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ TYPE: "OptimizerChoice" })
+    }
+}
