@@ -293,7 +293,7 @@ impl Net {
     fn check(&self, x: &Tensor, more: &[&Tensor]) -> Result<()> {
         let named = self.layer.more();
         if more.len() > named.len() {
-            let message = format!("takes {} inputs, got {}", named.len() + 1, more.len() + 1);
+            let message = format!("takes {}, got {}", counted(named.len() + 1), more.len() + 1);
             return Err(Error::Value {
                 what: self.layer.kind(),
                 message,
@@ -450,4 +450,11 @@ fn copy_values(from: &Tensor, to: &Tensor) -> Result<()> {
         }),
     };
     Ok(copied??)
+}
+
+fn counted(n: usize) -> String {
+    match n {
+        1 => "1 input".into(),
+        n => format!("{n} inputs"),
+    }
 }

@@ -190,6 +190,12 @@ fn unknown(call: &Call, style: Style, names: &Names) -> Fault {
             "`{name}` holds a closure: write `{name}.call(...)`"
         ));
     }
+    if let Some((name, value)) = variable {
+        let kind = reference.types.name(value);
+        if reference.get(&format!("{kind}.forward")).next().is_some() {
+            return fault.hint(format!("`{name}` is a {kind}: write `{name}.forward(...)`"));
+        }
+    }
     if let Some(property) = reference
         .get(&format!("{receiver}.{}", call.name))
         .find(|e| e.kind == EntryKind::Property)

@@ -108,6 +108,10 @@ fn expected_words(kind: &ParseErrorType, found: &str) -> Option<Words> {
             format!("`{found}` is a keyword and cannot be a name")
         }
         VariableExpected => format!("expected a name, found `{found}`"),
+        // PyTorch's way to evaluation mode; the word is Rhai's.
+        PropertyExpected if found == "eval" => {
+            "`eval` is a reserved word: a network goes to evaluation mode by `.train(false)`".into()
+        }
         PropertyExpected => {
             format!("expected the name of a key, property or method, found `{found}`")
         }

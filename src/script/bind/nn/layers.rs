@@ -210,7 +210,7 @@ fn norms(library: &mut Library) {
 
         ```rhai
         let drop = nn::dropout(#{ p: 0.5 });
-        drop.eval();
+        drop.train(false);
         drop.forward(ones([2])).to_array() // => [1.0, 1.0]
         ```
         "#,

@@ -223,41 +223,28 @@ fn modes(library: &mut Library) {
     library
         .method::<Net>(
             "train",
-            "() -> Net",
+            "(on?: bool) -> Net",
             r#"
-            Training mode: dropout drops. A new network begins so.
+            Training mode: dropout drops. A new network begins so. `train(false)` is evaluation mode, in which dropout does nothing; `fit`
+            and `load` leave a network so. (PyTorch's short form of it, `eval`, is a reserved word here.)
 
             ```rhai
             let net = nn::dropout(#{ p: 0.5 });
-            net.eval();
-            net.train().is_training // => true
+            net.train(false).forward(ones([3])).to_array() // => [1.0, 1.0, 1.0]
             ```
             "#,
         )
-        .call(|net: &mut Net| {
-            net.set_training(true);
-            net.clone()
-        });
-    library
-        .method::<Net>(
-            "eval",
-            "() -> Net",
-            r#"
-            Evaluation mode: dropout does nothing. `fit` and `load` leave a network so.
-
-            ```rhai
-            let net = nn::dropout(#{ p: 0.5 });
-            net.eval().forward(ones([3])).to_array() // => [1.0, 1.0, 1.0]
-            ```
-            "#,
-        )
-        .call(|net: &mut Net| {
-            net.set_training(false);
-            net.clone()
-        });
+        .call(|net: &mut Net| mode(net, true))
+        .call(mode);
     library
         .property::<Net>("is_training", "bool", "Whether it is in training mode.")
         .call(|net: &mut Net| net.is_training());
+}
+
+/// Training mode or evaluation mode.
+fn mode(net: &mut Net, training: bool) -> Net {
+    net.set_training(training);
+    net.clone()
 }
 
 fn fitting(library: &mut Library) {
@@ -274,7 +261,7 @@ fn fitting(library: &mut Library) {
             ```rhai
             seed(0);
             let set = data::digits();
-            let x = set.x.reshape([1797, 1, 8, 8]);
+            let x = set.images.reshape([1797, 1, 8, 8]);
             let net = nn::sequential([
                 nn::conv2d(#{ inputs: 1, outputs: 8, padding: 1 }), "relu", nn::max_pool2d(),
                 nn::flatten(), nn::linear(#{ inputs: 128, outputs: 10 }),
