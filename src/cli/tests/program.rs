@@ -294,6 +294,34 @@ fn figures_are_written_as_svg_and_png() {
 }
 
 #[test]
+fn metrics_are_written_in_the_formats_asked_for() {
+    let folder = Folder::new("formats").script("a.rhai", "log(#{ loss: 0.5 });");
+    folder
+        .run(&["run", "a.rhai", "--out", "out", "--log", "csv,tensorboard"])
+        .code(0);
+    let names = folder.names("out");
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(names[0].starts_with("events.out.tfevents."), "{names:?}");
+    assert_eq!(names[1..], ["manifest.json", "metrics.csv"]);
+    assert!(
+        folder
+            .read("out/metrics.csv")
+            .starts_with("source,step,seconds,loss\nlog,1,")
+    );
+    // What an earlier run wrote goes, event files too.
+    folder.run(&["run", "a.rhai", "--out", "out"]).code(0);
+    assert_eq!(folder.names("out"), ["manifest.json", "metrics.jsonl"]);
+    let wrong = folder.run(&["run", "a.rhai", "--log", "xml"]).code(2);
+    assert!(
+        wrong
+            .stderr
+            .contains("expected one of jsonl, csv, tensorboard"),
+        "{}",
+        wrong.stderr
+    );
+}
+
+#[test]
 fn an_older_run_in_the_same_folder_is_replaced() {
     let folder = Folder::new("replaced")
         .script("a.rhai", "log(#{ loss: 1.0 });")

@@ -435,7 +435,10 @@ mod tests {
                 let message = drawn.err().unwrap().to_string();
                 assert_eq!(
                     message,
-                    "labels: expected a set with classes, got `swiss_roll`, which has none"
+                    format!(
+                        "labels: expected a set with classes, got `{}`, which has none",
+                        toy.name
+                    )
                 );
                 continue;
             }
