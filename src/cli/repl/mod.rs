@@ -224,9 +224,13 @@ impl Repl {
         self.cells += 1;
         let shared = self.shared.clone();
         let started = Instant::now();
-        let result = shared
-            .session()
-            .execute(code, &mut Printer(&mut self.screen));
+        let mut session = shared.session();
+        // The window may have been made larger since the last cell.
+        if let Some((columns, rows)) = self.screen.size() {
+            session.set_terminal(columns, rows);
+        }
+        let result = session.execute(code, &mut Printer(&mut self.screen));
+        drop(session);
         let took = started.elapsed();
         if let Some(shown) = self.finish(result) {
             self.log.add(&shared.session(), code, shown);

@@ -41,6 +41,9 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         screen.complain(&error);
         return Ok(ExitCode::FAILURE);
     }
+    if let Some((columns, rows)) = screen.size() {
+        session.set_terminal(columns, rows);
+    }
     let outputs = Outputs::new(args, &source)?;
     let mut runner = Runner {
         screen,

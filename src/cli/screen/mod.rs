@@ -81,6 +81,12 @@ impl Screen {
         screen
     }
 
+    /// Columns and rows of the terminal, if standard output is one.
+    pub fn size(&self) -> Option<(usize, usize)> {
+        let (rows, columns) = console::Term::stdout().size();
+        self.terminal.then_some((columns.into(), rows.into()))
+    }
+
     /// Whether colours belong on standard output.
     pub fn colours_stdout(&self) -> bool {
         console::colors_enabled()

@@ -56,7 +56,7 @@ fn errors(library: &mut Library) {
             bars reach differently far upwards.
 
             ```rhai
-            let runs = randn([5, 100]).cumsum(1);
+            let runs = randn([5, 100]) + linspace(0, 5, 100);
             plot::errorbar(runs.mean(0), runs.std(0), #{ band: true, labels: ["mean ± std"] });
             ```
             "#,
