@@ -95,8 +95,8 @@ impl Closure {
         })
     }
 
-    /// What it gives, which must be a tensor; a number is one of this dtype without axes.
-    pub fn tensor<const N: usize>(&self, arguments: [Dynamic; N], dtype: DType) -> Result<Tensor> {
+    /// What it gives, which must be a tensor; a number is one in f64 without axes.
+    pub fn tensor<const N: usize>(&self, arguments: [Dynamic; N]) -> Result<Tensor> {
         let value = self.value(arguments)?.flatten();
         if let Some(number) = number(&value) {
             return Ok(Tensor::scalar(number, DType::F64)?);
