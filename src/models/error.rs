@@ -57,7 +57,7 @@ pub enum Error {
         op: String,
     },
     /// A solver that cannot go on.
-    #[error("{what}: {message} at t = {t}")]
+    #[error("{what} at t = {t}: {message}")]
     Stuck {
         /// The solver.
         what: &'static str,

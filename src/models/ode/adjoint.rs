@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Like [`solve`], with gradients by the adjoint equation: with respect to `x0` and to every parameter on which
-/// `f` depends at the start (they are found by themselves).
+/// `f` depends (they are found by themselves, from the history of every evaluation).
 pub fn solve_adjoint(
     f: &SharedField,
     x0: &Tensor,
@@ -34,12 +34,23 @@ pub fn solve_adjoint(
     observer: &mut dyn Observer,
 ) -> Result<Solution> {
     let start = x0.detach();
-    let params = match is_recording() {
-        true => leaves(&f(&start, options.from)?),
-        false => Vec::new(),
+    let mut params: Vec<Tensor> = Vec::new();
+    let recording = is_recording();
+    let mut field = |x: &Tensor, t: f64| -> Result<Tensor> {
+        if !recording {
+            return f(x, t);
+        }
+        // The history of one evaluation shows its parameters, and is dropped.
+        let slope = enable_grad(|| f(x, t))?;
+        for leaf in leaves(&slope) {
+            if !params.iter().any(|p| same_history(p, &leaf)) {
+                params.push(leaf);
+            }
+        }
+        Ok(slope.detach())
     };
-    let mut solution = no_grad(|| solve(&mut |x, t| f(x, t), &start, options, observer))?;
-    if !is_recording() || (params.is_empty() && !x0.is_tracked()) {
+    let mut solution = no_grad(|| solve(&mut field, &start, options, observer))?;
+    if !recording || (params.is_empty() && !x0.is_tracked()) {
         return Ok(solution);
     }
     let mut points: Vec<(f64, Tensor)> = solution.t.iter().copied().zip(solution.x).collect();
@@ -154,7 +165,7 @@ impl Backward {
         Ok(Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?)
     }
 
-    /// A parameter that `f` did not know at the start would silently get no gradient.
+    /// A parameter that `f` did not know on the way forward would silently get no gradient.
     fn check_params(&self, y: &Tensor, x: &Tensor, t: f64) -> Result<()> {
         let known = |leaf: &Tensor| {
             same_history(leaf, x) || self.params.iter().any(|p| same_history(p, leaf))
@@ -164,7 +175,7 @@ impl Backward {
             false => Err(Error::Value {
                 what: "ode adjoint",
                 message: format!(
-                    "at t = {t} the field depends on a parameter on which it does not depend at the start; gradient: \"through\" takes such fields"
+                    "at t = {t} the field depends on a parameter on which it did not depend on the way forward; gradient: \"through\" takes such fields"
                 ),
             }),
         }

@@ -58,7 +58,7 @@ fn run(
     observer: &mut dyn Observer,
 ) -> Result<Solution> {
     options.validate()?;
-    check_state("x0", x0, options.from)?;
+    check_start(x0)?;
     let times = options.save_at.times(options.from, options.to)?;
     if let Some(times) = &times {
         rhapsode_tensor::memory::ensure(
@@ -174,7 +174,7 @@ impl Drive<'_, '_, '_> {
         let most = options.max_steps.unwrap_or(MAX_STEPS);
         while (options.to - t) * self.span.signum() > 0.0 {
             if self.solution.accepted + self.solution.rejected >= most {
-                let message = format!("{most} steps did not reach the end at {}", options.to);
+                let message = format!("{most} steps did not reach t = {}", options.to);
                 return Err(stuck(
                     t,
                     message,
@@ -207,7 +207,7 @@ impl Drive<'_, '_, '_> {
 
     /// Takes over a step that ends at `end`: event, kept states, progress.
     fn accept(&mut self, mut step: Step, end: f64, total: Option<u64>) -> Result<Next> {
-        check_state("the state", &step.next, end)?;
+        check_state("ode", &step.next, end)?;
         let found = self.crossing(&mut step, end)?;
         let reached = found.as_ref().map_or(end, |(t, _)| *t);
         self.keep(&mut step, end, reached)?;
@@ -304,23 +304,38 @@ fn sign_of(value: f64, t: f64) -> Result<f64> {
     }
 }
 
-/// Refuses dtypes without fractions and states that are not finite.
-pub(super) fn check_state(what: &'static str, x: &Tensor, t: f64) -> Result<()> {
-    if !matches!(x.dtype(), DType::F32 | DType::F64) {
-        let message = format!("expected f32 or f64, got {}", x.dtype().as_str());
-        return Err(Error::Value { what, message });
+/// Refuses a start in a dtype without fractions, or one that is not finite.
+pub(super) fn check_start(x0: &Tensor) -> Result<()> {
+    let wrong = |message: String| Error::Value {
+        what: "x0",
+        message,
+    };
+    if !matches!(x0.dtype(), DType::F32 | DType::F64) {
+        return Err(wrong(format!(
+            "expected f32 or f64, got {}",
+            x0.dtype().as_str()
+        )));
     }
-    if x.is_finite()? {
-        return Ok(());
+    match x0.is_finite()? {
+        true => Ok(()),
+        false => Err(wrong("holds NaN or infinity".into())),
     }
-    Err(stuck(
-        t,
-        format!("{what} holds NaN or infinity"),
-        "take more steps, or tolerances instead of `steps`; or the solution does not exist beyond this time",
-    ))
 }
 
-pub(super) fn stuck(t: f64, message: String, remedy: &'static str) -> Error {
+/// Refuses a state that is not finite.
+pub(super) fn check_state(what: &'static str, x: &Tensor, t: f64) -> Result<()> {
+    match x.is_finite()? {
+        true => Ok(()),
+        false => Err(Error::Stuck {
+            what,
+            t,
+            message: "the state became NaN or infinite".into(),
+            remedy: "take more steps; or the solution does not exist beyond this time",
+        }),
+    }
+}
+
+fn stuck(t: f64, message: String, remedy: &'static str) -> Error {
     Error::Stuck {
         what: "ode",
         t,

@@ -31,22 +31,34 @@ fn one(x: f64) -> Tensor {
     Tensor::full(x, &[1], DType::F64).unwrap()
 }
 
-/// `x' = 2 x (1 - x) cos t` from 1/5.
+/// Where `growth` starts: `1 / (1 + c)`. Several, since the error of one may pass through zero by luck.
+const STARTS: [f64; 3] = [4.0, 1.5, 0.4];
+
+fn starts() -> Tensor {
+    Tensor::from_vec(STARTS.map(|c| 1.0 / (1.0 + c)).to_vec(), &[3]).unwrap()
+}
+
+/// `x' = 2 x (1 - x) cos t`.
 fn growth(x: &Tensor, t: f64) -> Result<Tensor> {
     Ok(x.mul(&x.affine(-1.0, 1.0)?)?.affine(2.0 * t.cos(), 0.0)?)
 }
 
-fn truth(t: f64) -> f64 {
-    1.0 / (1.0 + 4.0 * (-2.0 * t.sin()).exp())
+fn truth(c: f64, t: f64) -> f64 {
+    1.0 / (1.0 + c * (-2.0 * t.sin()).exp())
 }
 
 fn solved(options: &SolveOptions) -> Solution {
-    solve(&mut growth, &one(0.2), options, &mut Silent).unwrap()
+    solve(&mut growth, &starts(), options, &mut Silent).unwrap()
 }
 
 /// The largest distance of the kept states to the true ones.
 fn worst(solution: &Solution) -> f64 {
-    let error = |(t, x): (&f64, &Tensor)| (x.item().unwrap() - truth(*t)).abs();
+    let error = |(t, x): (&f64, &Tensor)| {
+        let errors = x.to_vec().unwrap().into_iter().zip(STARTS);
+        errors
+            .map(|(x, c)| (x - truth(c, *t)).abs())
+            .fold(0.0, f64::max)
+    };
     let errors = solution.t.iter().zip(&solution.x).map(error);
     errors.fold(0.0, f64::max)
 }
@@ -88,10 +100,6 @@ fn every_solver_has_its_order_forward_backward_and_between_steps() {
             let end = order(sizes, |n| worst(&solved(&options(n, SaveAt::END))));
             // 257 times: nearly all lie within steps.
             let dense = order(sizes, |n| worst(&solved(&options(n, SaveAt::Count(257)))));
-            println!(
-                "{:9} to {to:4}: end {end:.2}, dense {dense:.2}",
-                tableau.name
-            );
             for (measured, stated) in [(end, tableau.order), (dense, tableau.dense_order)] {
                 assert!(
                     (measured - f64::from(stated)).abs() < 0.45,
@@ -141,10 +149,6 @@ fn adaptive_steps_keep_the_tolerance_and_waste_no_evaluation() {
             let error = worst(&solution);
             assert!(error < 30.0 * rtol, "{solver:?} at {rtol}: {error}");
             let tried = solution.accepted + solution.rejected;
-            println!(
-                "{solver:?} {to} {rtol}: error {error:.1e}, {tried} steps, {} evaluations",
-                solution.evaluations
-            );
             // Two at the start (slope and trial); the last slope of a step is the first of the next.
             let stages = solver.tableau().c.len();
             if solver.tableau().first_same_as_last {
@@ -240,10 +244,7 @@ fn what_cannot_go_on_names_the_time() {
         ..Default::default()
     };
     let (t, message) = time(options, &mut square);
-    assert!(
-        t > 1.0 && message.contains("NaN or infinity"),
-        "{t}: {message}"
-    );
+    assert!(t > 1.0 && message.contains("NaN"), "{t}: {message}");
     let options = SolveOptions {
         max_steps: Some(3),
         rtol: Some(1e-10),
@@ -385,10 +386,10 @@ fn an_interrupt_gives_what_was_reached() {
         3 => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
-    let s = solve(&mut growth, &one(0.2), &options, &mut stop).unwrap();
+    let s = solve(&mut growth, &starts(), &options, &mut stop).unwrap();
     assert!(s.interrupted && !whole.interrupted);
     assert_eq!((s.accepted, s.t.as_slice()), (3, &whole.t[..4]));
-    assert_eq!(s.last().item().unwrap(), whole.x[3].item().unwrap());
+    assert_eq!(s.last().to_vec().unwrap(), whole.x[3].to_vec().unwrap());
     // Also one that is seen inside of a step.
     let flag = Arc::new(AtomicBool::new(false));
     let raise = flag.clone();
@@ -486,13 +487,41 @@ fn gradients_through_and_by_the_adjoint_agree_with_finite_differences() {
 }
 
 #[test]
+fn the_adjoint_finds_a_parameter_that_the_field_meets_later() {
+    let w = one(0.5).param().unwrap();
+    let v = w.clone();
+    let late: SharedField = Arc::new(move |x: &Tensor, t: f64| match t > 0.5 {
+        true => Ok(x.mul(&v)?),
+        false => Ok(x.clone()),
+    });
+    let options = SolveOptions {
+        steps: Some(100),
+        solver: Solver::Rk4,
+        ..Default::default()
+    };
+    let s = solve_adjoint(&late, &one(1.0), &options, &mut Silent).unwrap();
+    let g = grad(&s.last().sum_all().unwrap(), &[&w], false).unwrap();
+    // x(1) = e^(1/2 + w / 2), up to the step in which the field changes.
+    let (found, expected) = (g[0].item().unwrap(), 0.5 * 0.75f64.exp());
+    assert!(
+        (found - expected).abs() < 0.02 * expected,
+        "{found} {expected}"
+    );
+}
+
+#[test]
 fn the_adjoint_refuses_what_it_cannot_do() {
     let (w, b, _) = network();
-    // The field meets a parameter only later.
-    let (v, c) = (w.clone(), b);
-    let late: SharedField = Arc::new(move |x: &Tensor, t: f64| {
+    // Another parameter than on the way forward would silently get no gradient.
+    let later = Arc::new(AtomicBool::new(false));
+    let (v, c, seen) = (w.clone(), b, later.clone());
+    let late: SharedField = Arc::new(move |x: &Tensor, _: f64| {
         let y = x.matmul(&v)?;
-        Ok(if t > 0.5 { y.add(&c)? } else { y })
+        Ok(if seen.load(Ordering::SeqCst) {
+            y.add(&c)?
+        } else {
+            y
+        })
     });
     let x0 = Tensor::ones(&[1, 2], DType::F64).unwrap();
     let options = SolveOptions {
@@ -500,6 +529,7 @@ fn the_adjoint_refuses_what_it_cannot_do() {
         ..Default::default()
     };
     let s = solve_adjoint(&late, &x0, &options, &mut Silent).unwrap();
+    later.store(true, Ordering::SeqCst);
     let loss = s.last().sum_all().unwrap();
     let error = grad(&loss, &[&w], false).unwrap_err();
     assert!(error.to_string().contains("a parameter"), "{error}");

@@ -95,11 +95,11 @@ impl Closure {
         })
     }
 
-    /// What it gives, which must be a tensor; a number is one without axes.
+    /// What it gives, which must be a tensor; a number is one in f64 without axes.
     pub fn tensor<const N: usize>(&self, arguments: [Dynamic; N]) -> Result<Tensor> {
         let value = self.value(arguments)?.flatten();
         if let Some(number) = number(&value) {
-            return Ok(Tensor::scalar(number, DType::F32)?);
+            return Ok(Tensor::scalar(number, DType::F64)?);
         }
         let got = type_word(value.type_name()).to_string();
         value

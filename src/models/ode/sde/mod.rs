@@ -18,7 +18,10 @@ use rhapsode_tensor::{Tensor, interrupt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Field, SaveAt, Solution, check_times, solve::check_state};
+use super::{
+    Field, SaveAt, Solution, check_times,
+    solve::{check_start, check_state},
+};
 use crate::{
     Error, Result,
     nn::positive,
@@ -238,7 +241,7 @@ pub fn solve(
     observer: &mut dyn Observer,
 ) -> Result<Solution> {
     options.validate()?;
-    check_state("x0", x0, options.from)?;
+    check_start(x0)?;
     let mut solution = Solution::start(options.from, x0);
     let mut equation = Equation {
         drift,
@@ -292,7 +295,7 @@ fn walk(
             dw: path.increment()?,
         };
         x = (options.solver.method().step)(equation, &x, &moment)?;
-        check_state("the state", &x, end)?;
+        check_state("sde", &x, end)?;
         solution.accepted += 1;
         solution.end = (end, x.clone());
         keep(solution, i + 1, &x)?;

@@ -79,10 +79,6 @@ fn every_solver_has_its_strong_order_forward_and_backward() {
                 .sum();
             let order = -steps / 10.0 / 2f64.ln();
             let stated = solver.method().strong_order;
-            println!(
-                "{:15} to {to}: strong order {order:.2}",
-                solver.method().name
-            );
             assert!((order - stated).abs() < 0.12, "{solver:?} to {to}: {order}");
         }
     }
