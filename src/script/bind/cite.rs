@@ -79,7 +79,7 @@ fn behind<'a>(reference: &'a Reference, what: &Dynamic) -> Vec<&'a Entry> {
         return named(&name);
     }
     if let Some(choice) = what.read_lock::<Choice>() {
-        return named(&format!("optim::{}", choice.0.name()));
+        return named(&format!("optim::{}", choice.0.rule.name()));
     }
     let id = what.type_id();
     let makes = |entry: &&Entry| entry.overloads.iter().any(|overload| overload.gives == id);
