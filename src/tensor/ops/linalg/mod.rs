@@ -127,7 +127,10 @@ impl Tensor {
     fn inv_as(&self, op: &'static str) -> Result<Tensor> {
         let (_, n) = square(op, self)?;
         // Of the same rank: an identity alone could be taken for a batch of vectors.
-        self.solve_as(op, &Tensor::eye(n, self.dtype())?.broadcast_to(self.dims())?)
+        self.solve_as(
+            op,
+            &Tensor::eye(n, self.dtype())?.broadcast_to(self.dims())?,
+        )
     }
 
     /// The determinant of `[.., n, n]`: `[..]`. Its gradient `det A^-T` is an error where the matrix is singular.
