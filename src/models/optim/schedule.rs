@@ -273,8 +273,10 @@ impl std::fmt::Display for Schedule {
         write!(f, "{}", self.shape.name())?;
         let options = serde_json::to_value(&self.options).unwrap_or_default();
         let given = options.as_object().into_iter().flatten();
-        for (key, value) in given.filter(|(key, v)| !v.is_null() && !(*key == "warmup" && *v == 0))
-        {
+        let open = |key: &str, value: &serde_json::Value| {
+            value.is_null() || (key == "warmup" && *value == 0)
+        };
+        for (key, value) in given.filter(|(key, value)| !open(key, value)) {
             write!(f, ", {key} {value}")?;
         }
         Ok(())
