@@ -6,7 +6,7 @@ pub mod rectified;
 mod velocity;
 
 pub use rectified::RectifiedFlow;
-pub use velocity::{VelocityNet, VelocityOptions};
+pub use velocity::{NetKind, VelocityNet, VelocityOptions};
 
 use rhapsode_tensor::Tensor;
 
