@@ -10,7 +10,7 @@ mod velocity;
 pub use coupling::Coupling;
 pub use likelihood::LogProbOptions;
 pub use rectified::RectifiedFlow;
-pub use velocity::{VelocityNet, VelocityOptions};
+pub use velocity::{NetKind, VelocityNet, VelocityOptions};
 
 use rhapsode_tensor::Tensor;
 

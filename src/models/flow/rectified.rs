@@ -204,7 +204,7 @@ impl RectifiedFlow {
     /// A flow with fresh parameters.
     pub fn new(options: VelocityOptions, seed: u64, dtype: DType) -> Result<Self> {
         let net = VelocityNet::new(options, seed, dtype)?;
-        let average = net.with(Arc::new(net.params().duplicate(false)?));
+        let average = net.with(Arc::new(net.params().duplicate(false)?))?;
         Ok(Self { net, average })
     }
 
@@ -275,7 +275,7 @@ impl RectifiedFlow {
         ])?)
     }
 
-    /// `n` samples, shape `[n, dim]`.
+    /// `n` samples, shape `[n, dim]`, or `[n, shape..]` for a flow of images.
     pub fn sample(
         &self,
         n: usize,
@@ -290,12 +290,13 @@ impl RectifiedFlow {
         let noise = Stream::new(options.seed.unwrap_or(0), "noise")
             .randn(&[n, self.options().dim], dtype)?;
         let solve = options.solve();
-        let chunks = n.div_ceil(CHUNK).max(1);
+        let chunk = self.net.rows_at_once();
+        let chunks = n.div_ceil(chunk).max(1);
         let total = solve.steps.map(|s| (s * chunks) as u64);
         let mut done = 0;
         let mut parts = Vec::with_capacity(chunks);
-        for start in (0..n.max(1)).step_by(CHUNK) {
-            let len = CHUNK.min(n - start);
+        for start in (0..n.max(1)).step_by(chunk) {
+            let len = chunk.min(n - start);
             let x0 = noise.narrow(0, start, len)?;
             let labels = labels.as_ref().map(|l| &l[start..start + len]);
             let mut field = |x: &Tensor, t: f64| {
@@ -328,10 +329,14 @@ impl RectifiedFlow {
                 message,
             });
         }
-        Ok(x)
+        let shape = &self.options().shape;
+        if shape.is_empty() {
+            return Ok(x);
+        }
+        Ok(x.reshape(&[&[n], shape.as_slice()].concat())?)
     }
 
-    /// The log-density, in nats, of each row of `x: [n, dim]`; shape `[n]`. See [`likelihood`].
+    /// The log-density, in nats, of each point of `x: [n, dim]` (or `[n, shape..]`); shape `[n]`. See [`likelihood`].
     pub fn log_prob(
         &self,
         x: &Tensor,
@@ -339,12 +344,14 @@ impl RectifiedFlow {
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {
         options.validate()?;
-        let n = x.dims().first().copied().unwrap_or(0);
+        let n = self.options().fits("x", x)?;
         let labels = self.labels(n, &options.labels, options.label)?;
         let x = x.to_dtype(self.params().dtype())?;
+        let x = x.reshape(&[n, self.options().dim])?;
+        let chunk = self.net.rows_at_once();
         let mut parts = Vec::new();
-        for start in (0..n.max(1)).step_by(CHUNK) {
-            let len = CHUNK.min(n - start);
+        for start in (0..n.max(1)).step_by(chunk) {
+            let len = chunk.min(n - start);
             let field = Guided {
                 flow: self,
                 labels: labels.as_ref().map(|l| &l[start..start + len]),
@@ -444,10 +451,6 @@ impl VelocityField for Guided<'_> {
     }
 }
 
-/// Rows that go through the network at once when sampling: their activations stay in cache, and a
-/// million samples need no gigabytes.
-const CHUNK: usize = 8192;
-
 fn check_labels(key: &str, labels: &[i64], n: usize, classes: usize) -> Result<()> {
     if classes == 0 {
         return Err(Error::option(
@@ -486,18 +489,25 @@ struct FlowMatching {
 impl FlowMatching {
     fn new(flow: RectifiedFlow, data: &Tensor, options: &FitOptions) -> Result<Self> {
         let dim = flow.options().dim;
-        let fits = matches!(data.dims(), &[n, d] if d == dim && n > 0);
-        if !fits {
-            let expected = format!("[n, {dim}] with n > 0 (the flow has dim {dim})");
+        let n = flow.options().fits("data", data).ok().filter(|&n| n > 0);
+        let Some(n) = n else {
+            let shape = flow.options().shape.iter();
+            let expected = match flow.options().shape.is_empty() {
+                true => format!("[n, {dim}] with n > 0 (the flow has dim {dim})"),
+                false => {
+                    let sizes: Vec<String> = shape.map(usize::to_string).collect();
+                    format!("[n, {}] with n > 0", sizes.join(", "))
+                }
+            };
             return Err(Error::Shape {
                 what: "data",
                 expected,
                 got: data.dims().to_vec(),
             });
-        }
-        let n = data.dims()[0];
+        };
         let data = data
             .detach()
+            .reshape(&[n, dim])?
             .to_dtype(flow.params().dtype())?
             .contiguous()?;
         if !data.is_finite()? {

@@ -1,5 +1,7 @@
-//! The velocity network of vector-valued flows: an MLP of the point, features of time and, for
-//! conditional flows, an embedding of the class.
+//! The velocity network of a flow: an MLP of the point, features of time and, for conditional flows, an embedding of
+//! the class; or, for images, a U-Net that sees them as `[n, c, h, w]`.
+//!
+//! Points are rows `[n, dim]`, or `[n, shape..]` where the flow has a shape; velocities come as the points came.
 
 use std::sync::Arc;
 
@@ -9,31 +11,63 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    nn::{Activation, Mlp, MlpOptions, TimeFeatures, init_normal, positive},
+    nn::{
+        Activation, Build, Mlp, MlpOptions, Module, Pass, TimeFeatures, Unet, draw, init_normal,
+        positive,
+    },
 };
+
+/// Which network a flow has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetKind {
+    /// A multilayer perceptron of the point as one row.
+    #[default]
+    Mlp,
+    /// A U-Net of images `[c, h, w]`.
+    Unet,
+}
 
 /// Options of a velocity network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VelocityOptions {
-    /// Size of one sample (at least 1; default 2).
+    /// Size of one sample (at least 1; default 2, or the product of `shape`).
     pub dim: usize,
-    /// Sizes of the hidden layers (default [128, 128, 128]).
+    /// Shape of one sample, e.g. [1, 8, 8] for images; data and samples are `[n, shape..]` (default []: rows `[n, dim]`).
+    pub shape: Vec<usize>,
+    /// Which network: "mlp", or "unet" for images of a shape [c, h, w] (default "mlp").
+    pub net: NetKind,
+    /// U-Net: channels of the first level (even, at least 2; default 32).
+    pub base: usize,
+    /// U-Net: number of levels; the sides of the images are multiples of 2^(depth - 1) (1 to 10; default 2).
+    pub depth: usize,
+    /// U-Net: whether the places of the smallest image attend to each other (default false).
+    pub attention: bool,
+    /// MLP: sizes of the hidden layers (default [128, 128, 128]).
     pub hidden: Vec<usize>,
-    /// What stands after each hidden layer (default "silu").
+    /// MLP: what stands after each hidden layer (default "silu").
     pub activation: Activation,
-    /// Number of frequencies of time: the network sees t and sin, cos of pi k t for k up to it (default 8).
+    /// MLP: number of frequencies of time: the network sees t and sin, cos of pi k t for k up to it (default 8).
     pub time_frequencies: usize,
     /// Number of classes; 0: the flow has no labels (default 0).
     pub classes: usize,
-    /// Size of the embedding of a class (at least 1 when there are classes; default 16).
+    /// MLP: size of the embedding of a class (at least 1 when there are classes; default 16).
     pub class_embedding: usize,
 }
+
+/// The size of a sample by default.
+const DIM: usize = 2;
 
 impl Default for VelocityOptions {
     fn default() -> Self {
         Self {
-            dim: 2,
+            dim: DIM,
+            shape: Vec::new(),
+            net: NetKind::default(),
+            base: 32,
+            depth: 2,
+            attention: false,
             hidden: vec![128, 128, 128],
             activation: Activation::default(),
             time_frequencies: 8,
@@ -44,9 +78,55 @@ impl Default for VelocityOptions {
 }
 
 impl VelocityOptions {
+    /// The same with `dim` as the shape has it. Errors where the two do not agree.
+    fn resolved(mut self) -> Result<Self> {
+        if self.shape.is_empty() {
+            return Ok(self);
+        }
+        let dim = rhapsode_tensor::memory::count("shape", &self.shape)?;
+        if self.dim != DIM && self.dim != dim {
+            let message = format!("has {dim} numbers, but dim is {}", self.dim);
+            return Err(Error::option("shape", message));
+        }
+        self.dim = dim;
+        Ok(self)
+    }
+
+    /// The U-Net; an error where the samples are no images.
+    fn unet(&self) -> Result<Unet> {
+        let &[channels, height, width] = self.shape.as_slice() else {
+            let message = format!(
+                "a U-Net takes images: expected shape [c, h, w], got {:?}",
+                self.shape
+            );
+            return Err(Error::option("shape", message));
+        };
+        let unet = Unet {
+            channels,
+            base: self.base,
+            depth: self.depth,
+            attention: self.attention,
+            classes: self.classes,
+            ..Unet::default()
+        };
+        Module::validate(&unet)?;
+        let unit = 1usize << (self.depth - 1);
+        if !height.is_multiple_of(unit) || !width.is_multiple_of(unit) {
+            let message = format!(
+                "sides must be multiples of {unit} for depth {}, got {:?}",
+                self.depth, self.shape
+            );
+            return Err(Error::option("shape", message));
+        }
+        Ok(unet)
+    }
+
     /// Refuses impossible sizes.
     pub fn validate(&self) -> Result<()> {
         positive("dim", self.dim)?;
+        if self.net == NetKind::Unet {
+            return self.unet().map(|_| ());
+        }
         self.hidden
             .iter()
             .try_for_each(|&n| positive("hidden", n))?;
@@ -54,6 +134,27 @@ impl VelocityOptions {
             positive("class_embedding", self.class_embedding)?;
         }
         Ok(())
+    }
+
+    /// The number of points in `x: [n, dim]` or `[n, shape..]`; an error for another shape.
+    pub(crate) fn fits(&self, what: &'static str, x: &Tensor) -> Result<usize> {
+        match x.dims().split_first() {
+            Some((&n, rest)) if rest == [self.dim] => Ok(n),
+            Some((&n, rest)) if !self.shape.is_empty() && rest == self.shape => Ok(n),
+            _ => {
+                let expected = if self.shape.is_empty() {
+                    format!("[n, {}]", self.dim)
+                } else {
+                    let sizes: Vec<String> = self.shape.iter().map(usize::to_string).collect();
+                    format!("[n, {}]", sizes.join(", "))
+                };
+                Err(Error::Shape {
+                    what,
+                    expected,
+                    got: x.dims().to_vec(),
+                })
+            }
+        }
     }
 
     fn features(&self) -> TimeFeatures {
@@ -84,35 +185,54 @@ impl VelocityOptions {
 #[derive(Clone)]
 pub struct VelocityNet {
     options: VelocityOptions,
-    net: Mlp,
+    net: Net,
+}
+
+#[derive(Clone)]
+enum Net {
+    Mlp(Mlp),
+    Unet(Unet, Arc<Params>),
 }
 
 impl VelocityNet {
-    /// A network with fresh parameters in one buffer: the class table (when there is one), then the MLP.
+    /// A network with fresh parameters in one buffer: the class table (when there is one), then the MLP; or the U-Net.
     pub fn new(options: VelocityOptions, seed: u64, dtype: DType) -> Result<Self> {
+        let options = options.resolved()?;
         options.validate()?;
+        if options.net == NetKind::Unet {
+            let mut build = Build::default();
+            build.within("net", &options.unet()?)?;
+            let params = draw(&build.plans(), seed, dtype)?;
+            return Self::over(options, Arc::new(params));
+        }
         let mut values = Vec::new();
         if options.classes > 0 {
             // One row more than classes: the last stands for "no class".
-            let shape = [options.classes + 1, options.class_embedding];
+            let shape = [options.classes.saturating_add(1), options.class_embedding];
             values.push((
                 "class.weight".to_string(),
                 init_normal(&shape, 1.0, Stream::new(seed, "class"), dtype)?,
             ));
         }
         values.extend(Mlp::initial(&options.mlp(), "net.", seed, dtype)?);
-        Ok(Self::over(options, Arc::new(Params::new(values)?)))
+        Self::over(options, Arc::new(Params::new(values)?))
     }
 
     /// The network over given parameters.
-    fn over(options: VelocityOptions, params: Arc<Params>) -> Self {
-        let net = Mlp::over(options.mlp(), params, usize::from(options.classes > 0));
-        Self { options, net }
+    fn over(options: VelocityOptions, params: Arc<Params>) -> Result<Self> {
+        let net = match options.net {
+            NetKind::Mlp => Net::Mlp(Mlp::over(
+                options.mlp(),
+                params,
+                usize::from(options.classes > 0),
+            )),
+            NetKind::Unet => Net::Unet(options.unet()?, params),
+        };
+        Ok(Self { options, net })
     }
 
     /// The same network with other values for its parameters.
-    #[must_use]
-    pub fn with(&self, params: Arc<Params>) -> Self {
+    pub fn with(&self, params: Arc<Params>) -> Result<Self> {
         Self::over(self.options.clone(), params)
     }
 
@@ -123,47 +243,78 @@ impl VelocityNet {
 
     /// Its parameters.
     pub fn params(&self) -> &Arc<Params> {
-        self.net.params()
+        match &self.net {
+            Net::Mlp(mlp) => mlp.params(),
+            Net::Unet(_, params) => params,
+        }
     }
 
-    /// The velocity at `x: [n, dim]`, times `t: [n]` and, for a conditional flow, class numbers of
+    /// Rows that go through the network at once when sampling: their activations stay in cache, and a million
+    /// samples need no gigabytes.
+    pub fn rows_at_once(&self) -> usize {
+        match &self.net {
+            Net::Mlp(_) => 8192,
+            // About as many numbers of the widest level as an MLP of 128 has.
+            Net::Unet(unet, _) => {
+                let pixels = self.options.dim / unet.channels.max(1);
+                (8192 * 128 / (unet.base * pixels).max(1)).clamp(1, 8192)
+            }
+        }
+    }
+
+    /// The velocity at `x: [n, dim]` (or `[n, shape..]`), times `t: [n]` and, for a conditional flow, class numbers of
     /// length `n`, where `classes` stands for "no class". Without labels a conditional flow takes no class.
     pub fn forward(&self, x: &Tensor, t: &Tensor, labels: Option<&[i64]>) -> Result<Tensor> {
         let n = self.check(x, t)?;
-        let time = self.options.features().of(t)?;
-        if self.options.classes == 0 {
-            if labels.is_some() {
+        let labels = match (self.options.classes, labels) {
+            (0, Some(_)) => {
                 return Err(Error::Value {
                     what: "labels",
                     message: "this flow has no classes (make it with classes: k)".into(),
                 });
             }
-            return self.net.forward(&Tensor::cat(&[x, &time], 1)?);
-        }
-        let labels = match labels {
-            Some(labels) => labels.to_vec(),
-            None => vec![self.options.classes as i64; n],
+            (0, None) => None,
+            (_, Some(labels)) => Some(Tensor::from_vec(labels.to_vec(), &[n])?),
+            (none, None) => Some(Tensor::full(none as f64, &[n], DType::I64)?),
         };
-        let index = Tensor::from_vec(labels, &[n])?;
-        let class = self.params().get(0)?.index_select(0, &index)?;
-        self.net.forward(&Tensor::cat(&[x, &time, &class], 1)?)
+        let v = match &self.net {
+            Net::Mlp(mlp) => {
+                let rows = self.rows(x, n)?;
+                let time = self.options.features().of(t)?;
+                match &labels {
+                    None => mlp.forward(&Tensor::cat(&[&rows, &time], 1)?)?,
+                    Some(labels) => {
+                        let class = self.params().get(0)?.index_select(0, labels)?;
+                        mlp.forward(&Tensor::cat(&[&rows, &time, &class], 1)?)?
+                    }
+                }
+            }
+            Net::Unet(unet, params) => {
+                let image = [&[n], self.options.shape.as_slice()].concat();
+                let more: Vec<&Tensor> = [t].into_iter().chain(labels.as_ref()).collect();
+                let mut pass = Pass::new(params, 0, None);
+                pass.run("net", "unet", unet, &x.reshape(&image)?, &more)?
+            }
+        };
+        Ok(if v.dims() == x.dims() {
+            v
+        } else {
+            v.reshape(x.dims())?
+        })
+    }
+
+    /// Points as rows `[n, dim]`.
+    fn rows(&self, x: &Tensor, n: usize) -> Result<Tensor> {
+        let shape = [n, self.options.dim];
+        Ok(if x.dims() == shape {
+            x.clone()
+        } else {
+            x.reshape(&shape)?
+        })
     }
 
     fn check(&self, x: &Tensor, t: &Tensor) -> Result<usize> {
-        let &[n, d] = x.dims() else {
-            return Err(Error::Shape {
-                what: "x",
-                expected: format!("[n, {}]", self.options.dim),
-                got: x.dims().to_vec(),
-            });
-        };
-        if d != self.options.dim {
-            return Err(Error::Shape {
-                what: "x",
-                expected: format!("[n, {}]", self.options.dim),
-                got: x.dims().to_vec(),
-            });
-        }
+        let n = self.options.fits("x", x)?;
         if t.dims() != [n] {
             return Err(Error::Shape {
                 what: "t",

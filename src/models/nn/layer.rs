@@ -217,6 +217,11 @@ impl Build {
         Ok(build.plans)
     }
 
+    /// What was collected.
+    pub(crate) fn plans(self) -> Vec<Plan> {
+        self.plans
+    }
+
     /// Adds a parameter.
     pub fn param(&mut self, name: &str, shape: &[usize], fill: Fill) {
         self.plans.push(Plan {

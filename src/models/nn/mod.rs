@@ -25,6 +25,7 @@ pub use conv::{Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Size};
 pub use fit::{LossFunction, NetFitOptions};
 pub use gru::Gru;
 pub use init::{Fill, Init, linear as init_linear, normal as init_normal};
+pub(crate) use layer::draw;
 pub use layer::{Build, Layer, Module, Pass, Plan, Row};
 pub use linear::{Embedding, Linear, StableEmbedding};
 pub use list::{ALL, Kind};

@@ -85,6 +85,15 @@ pub(crate) fn bind(library: &mut Library) {
             model.fit(data::moons(500), #{ steps: 20 });
             model.sample(10).shape // => [10, 2]
             ```
+
+            Images have a shape and, on request, a U-Net; data and samples are then `[n, c, h, w]`.
+
+            ```rhai
+            let model = flow::rectified(#{ shape: [1, 8, 8], net: "unet", base: 8, classes: 10 });
+            let set = data::digits();
+            model.fit(set.images.reshape([1797, 1, 8, 8]), set.labels, #{ steps: 2, batch: 16 });
+            model.sample(3, #{ label: 7, guidance: 2.0, steps: 2 }).shape // => [3, 1, 8, 8]
+            ```
             "#,
         )
         .options::<VelocityOptions>()

@@ -55,7 +55,9 @@ fn value_and_gradient_are_those_of_our_operations() {
         for (a, b) in [(y, y2), (g, g2)] {
             let far = a.sub(b).unwrap().abs().unwrap().max_all().unwrap();
             let size = b.abs().unwrap().max_all().unwrap().item().unwrap();
-            assert!(far.item().unwrap() < 1e-10 * (1.0 + size), "{name}");
+            // candle's gradient of gelu has 1 / sqrt(2 pi) to six digits.
+            let tolerance = if *name == "gelu" { 1e-5 } else { 1e-10 };
+            assert!(far.item().unwrap() < tolerance * (1.0 + size), "{name}");
         }
     }
 }
