@@ -554,10 +554,10 @@ fn the_adjoint_refuses_what_it_cannot_do() {
 fn a_neural_equation_learns_by_either_gradient() {
     for by_adjoint in [false, true] {
         let (w, b, f) = network();
-        let rule = Arc::new(optim::AdamOptions {
+        let rule = optim::AdamOptions {
             lr: 0.05,
             ..Default::default()
-        });
+        };
         let mut optimizer = optim::Optimizer::new(rule, vec![w.clone(), b.clone()]).unwrap();
         let x0 = Tensor::ones(&[1, 2], DType::F64).unwrap();
         let goal = Tensor::from_vec(vec![1.6, 0.3], &[1, 2]).unwrap();

@@ -533,7 +533,7 @@ fn pairs_by_transport_are_closer_and_learned_as_well() {
         };
         let options = FitOptions {
             coupling,
-            optimizer: Some(Arc::new(rule)),
+            optimizer: Some(rule.into()),
             batch: 128,
             ..fit_options(400)
         };

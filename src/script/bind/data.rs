@@ -193,8 +193,7 @@ pub(crate) fn bind(library: &mut Library) {
             "(data: Tensor | array of Tensor, parts: float | array of int, options?: map) -> array",
             r#"
             Shuffles rows and deals them out: a share for the first part and the rest for the second, or
-            parts of so many rows. Tensors in an array stay together: each part is then an array as well. Option `stratify`: labels
-            `[n]`, of each of which every part gets its share.
+            parts of so many rows. Tensors in an array stay together: each part is then an array as well.
 
             ```rhai
             let parts = data::split(data::moons(100), 0.8);
@@ -203,6 +202,7 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .options::<SplitOptions>()
+        .besides("stratify", "Tensor", None, "Labels `[n]`, of each of which every part gets its share (default: none).")
         .call(|call: NativeCallContext, data: Dynamic, parts: Dynamic| split(&call, data, &parts, Map::new()))
         .call(|call: NativeCallContext, data: Dynamic, parts: Dynamic, map: Map| split(&call, data, &parts, map));
     library.object::<Standardized>(

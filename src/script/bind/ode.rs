@@ -194,6 +194,9 @@ const SHORT_SDE: &[(&str, sde::Solver, &str)] = &[
     ),
 ];
 
+const EVENT: &str = "A closure `|x, t|` that gives a number; where its sign changes the solution ends (times of `save_at` behind it give way to the event).";
+const NOISE: &str = "The factor g: a number, or a closure `|x, t|` that gives a tensor of the shape of x or of one element.";
+
 /// Binds them.
 pub(crate) fn bind(library: &mut Library) {
     library.module("ode", "Ordinary and stochastic differential equations: `ode::solve(|x, t| .., x0, #{ to: 2.0 })`.");
@@ -205,9 +208,7 @@ pub(crate) fn bind(library: &mut Library) {
             r#"
             Solves dx/dt = f(x, t) from x0. `f` is a closure `|x, t|` of the whole batch x and one time t, and gives slopes of the
             shape of x. Steps are chosen by `rtol` and `atol` (one size for the whole batch), or `steps` equal ones are taken. With
-            `to` before `from` time runs backward. Option besides those below: `event`, a closure `|x, t|` that gives a
-            number; where its sign changes the solution ends (times of `save_at` behind it give way to the event). Gradients go to x0 and to
-            every parameter in `f`. When x0 is a number, `f` is called with numbers. An interrupt keeps what was reached.
+            `to` before `from` time runs backward. Gradients go to x0 and to every parameter in `f`. When x0 is a number, `f` is called with numbers. An interrupt keeps what was reached.
 
             ```rhai
             let s = ode::solve(|x, t| -x, ones([1]), #{ to: 2.0, save_at: 5 });
@@ -219,6 +220,7 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .options::<SolveOptions>()
+        .besides("event", "closure", None, EVENT)
         .call(|call: NativeCallContext, f: FnPtr, x0: Dynamic| solve(&call, f, &x0, Map::new(), None))
         .call(|call: NativeCallContext, f: FnPtr, x0: Dynamic, map: Map| solve(&call, f, &x0, map, None));
     library
@@ -226,9 +228,7 @@ pub(crate) fn bind(library: &mut Library) {
             "ode::sde",
             "(f: closure, x0: Tensor | float, options: map) -> Solution",
             r#"
-            Solves dx = f(x, t) dt + g(x, t) dW from x0 with equal steps; every element has a Brownian motion of its own. Option
-            besides those below: `noise`, the factor g: a number, or a closure `|x, t|` that gives a tensor of the shape of x or of one
-            element. "euler_maruyama" and "milstein" solve the Ito equation, "sde_heun" the one of Stratonovich. The path is a function
+            Solves dx = f(x, t) dt + g(x, t) dW from x0 with equal steps; every element has a Brownian motion of its own. "euler_maruyama" and "milstein" solve the Ito equation, "sde_heun" the one of Stratonovich. The path is a function
             of the seed: twice the steps refine the same path.
 
             ```rhai
@@ -239,6 +239,7 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .options::<SdeOptions>()
+        .besides("noise", "float | closure", None, NOISE)
         .call(|call: NativeCallContext, f: FnPtr, x0: Dynamic, map: Map| stochastic(&call, f, &x0, map, None));
     for (name, solver, text) in SHORT {
         let solver = Some(*solver);
@@ -249,6 +250,7 @@ pub(crate) fn bind(library: &mut Library) {
                 text,
             )
             .options::<SolveOptions>()
+            .besides("event", "closure", None, EVENT)
             .call(move |call: NativeCallContext, f: FnPtr, x0: Dynamic| {
                 solve(&call, f, &x0, Map::new(), solver)
             })
@@ -267,6 +269,7 @@ pub(crate) fn bind(library: &mut Library) {
                 text,
             )
             .options::<SdeOptions>()
+            .besides("noise", "float | closure", None, NOISE)
             .call(
                 move |call: NativeCallContext, f: FnPtr, x0: Dynamic, map: Map| {
                     stochastic(&call, f, &x0, map, solver)

@@ -254,8 +254,7 @@ fn fitting(library: &mut Library) {
             "(x: Tensor, y: Tensor, options?: map) -> Run",
             r#"
             Learns to give y at x, whose rows belong together, from random minibatches. `loss` is a name or a closure
-            `|prediction, target|` that gives one number; option besides those below: `optimizer`, e.g. `optim::adam(#{ lr: 1e-3 })`
-            (the default). An interrupt keeps what was learned, and `run.more(n)` goes on. The network is in evaluation mode
+            `|prediction, target|` that gives one number. An interrupt keeps what was learned, and `run.more(n)` goes on. The network is in evaluation mode
             afterwards.
 
             ```rhai

@@ -28,8 +28,7 @@ fn bars(library: &mut Library) {
             "(values: array | Tensor | map, options?: map) | (names: array, values, options?: map) -> Figure",
             r#"
             Values with names as bars. `values` is a number a name, or several series: an array of lists, or the columns of a
-            Tensor `[names, series]`; or a map from names to numbers. Option besides those below: `errors`, as many numbers
-            as `values`, for bars of uncertainty.
+            Tensor `[names, series]`; or a map from names to numbers.
 
             ```rhai
             plot::bar(["adam", "sgd"], [[0.31, 0.42], [0.21, 0.35]], #{ labels: ["train", "test"] });
@@ -37,6 +36,7 @@ fn bars(library: &mut Library) {
             "#,
         )
         .options::<BarOptions>()
+        .besides("errors", "array | Tensor", None, "As many numbers as `values`, for bars of uncertainty (default: none).")
         .call(|values: Dynamic| bar(None, &values, Map::new()))
         .call(|values: Dynamic, map: Map| bar(None, &values, map))
         .call(|names: Array, y: Array| bar(Some(&names), &Dynamic::from_array(y), Map::new()))
@@ -52,8 +52,7 @@ fn errors(library: &mut Library) {
             r#"
             Values with their uncertainty: a bar from `y - errors` to `y + errors` through each point, or with `band: true` a
             band around the line. `y` and `errors` are lists of numbers, or several series: arrays of those, or the columns of
-            Tensors `[n, k]`; `errors` may be one number for all. Option besides those below: `above`, like `errors`, where
-            bars reach differently far upwards.
+            Tensors `[n, k]`; `errors` may be one number for all.
 
             ```rhai
             let runs = randn([5, 100]) + linspace(0, 5, 100);
@@ -62,6 +61,7 @@ fn errors(library: &mut Library) {
             "#,
         )
         .options::<ErrorbarOptions>()
+        .besides("above", "array | Tensor", None, "Like `errors`, where bars reach differently far upwards (default: as far as down).")
         .call(|y: Dynamic, e: Dynamic| errorbar(None, &y, &e, Map::new()))
         .call(|y: Dynamic, e: Dynamic, map: Map| errorbar(None, &y, &e, map))
         .call(|x: Dynamic, y: Dynamic, e: Array| {

@@ -24,8 +24,7 @@ pub(super) fn bind(library: &mut Library) {
             "(edges: array | Tensor, options?: map) -> Figure",
             r#"
             Nodes and edges. An edge is `[from, to]` or `[from, to, weight]`, with numbers of nodes from 0 or with names; a
-            Tensor is `[edges, 2]` or `[edges, 3]`. Options besides those below: `positions`, where the nodes stand, `[nodes, 2]`,
-            and `values`, a number a node that colours it.
+            Tensor is `[edges, 2]` or `[edges, 3]`.
 
             ```rhai
             plot::graph([["a", "b"], ["b", "c"], ["c", "a"]], #{ directed: true });
@@ -33,6 +32,8 @@ pub(super) fn bind(library: &mut Library) {
             "#,
         )
         .options::<GraphOptions>()
+        .besides("positions", "array | Tensor", None, "Where the nodes stand, `[nodes, 2]` (default: as `layout` puts them).")
+        .besides("values", "array | Tensor", None, "A number a node that colours it (default: none).")
         .call(|edges: Dynamic| graph(&edges, Map::new()))
         .call(|edges: Dynamic, map: Map| graph(&edges, map));
 }

@@ -92,8 +92,7 @@ fn lines(library: &mut Library) {
             "plot::scatter",
             "(points: Tensor | array of Tensor, options?: map) | (x, y, options?: map) -> Figure",
             r#"
-            Points in the plane: a Tensor `[n, 2]`, an array of those for several groups, or `x` and `y`. Option besides those
-            below: `values`, an array or Tensor of n numbers that colour the points.
+            Points in the plane: a Tensor `[n, 2]`, an array of those for several groups, or `x` and `y`.
 
             ```rhai
             plot::scatter(data::moons(200), #{ title: "two moons" });
@@ -101,6 +100,7 @@ fn lines(library: &mut Library) {
             "#,
         )
         .options::<ScatterOptions>()
+        .besides("values", "array | Tensor", None, "n numbers that colour the points (default: none).")
         .call(|points: Dynamic| scatter(&points, None, Map::new()))
         .call(|points: Dynamic, map: Map| scatter(&points, None, map))
         .call(|x: Dynamic, y: Array| scatter(&x, Some(&Dynamic::from_array(y)), Map::new()))

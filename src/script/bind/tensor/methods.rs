@@ -271,12 +271,22 @@ fn spreads(library: &mut Library) {
             })
             .call(move |x: Tensor, axes: i64| raise(function(&x, Some(&[axes]), 1.0)))
             .call(move |x: Tensor, axes: Array| -> Outcome<Tensor> {
-                raise(function(&x, Some(&super::axes_of(&Dynamic::from(axes))?), 1.0))
+                raise(function(
+                    &x,
+                    Some(&super::axes_of(&Dynamic::from(axes))?),
+                    1.0,
+                ))
             })
-            .call(move |x: Tensor, axes: Dynamic, map: Map| -> Outcome<Tensor> {
-                let spread: Spread = options::read(&map)?;
-                raise(function(&x, Some(&super::axes_of(&axes)?), spread.correction))
-            });
+            .call(
+                move |x: Tensor, axes: Dynamic, map: Map| -> Outcome<Tensor> {
+                    let spread: Spread = options::read(&map)?;
+                    raise(function(
+                        &x,
+                        Some(&super::axes_of(&axes)?),
+                        spread.correction,
+                    ))
+                },
+            );
     }
 }
 
@@ -444,7 +454,10 @@ fn to_array(x: &Tensor) -> Outcome<Dynamic> {
         dtype if dtype.is_float() => raise(x.to_vec())?.into_iter().map(Dynamic::from).collect(),
         DType::Bool => {
             let flags = raise(x.to_ints("to_array"))?;
-            flags.into_iter().map(|flag| Dynamic::from(flag != 0)).collect()
+            flags
+                .into_iter()
+                .map(|flag| Dynamic::from(flag != 0))
+                .collect()
         }
         _ => raise(x.to_ints("to_array"))?
             .into_iter()
