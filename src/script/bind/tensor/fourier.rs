@@ -58,8 +58,7 @@ const TRANSFORMS: [(&str, Transform, &str); 4] = [
         The real numbers `[.., n, ..]` whose `fft::rfft` is `[.., n/2 + 1, .., 2]`. `n`: without it twice the size less 2; give it when it is odd.
 
         ```rhai
-        let x = tensor([1.0, 2.0, 3.0]);
-        fft::irfft(fft::rfft(x), 0, 3).to_array() // => [1.0, 2.0, 3.0]
+        fft::irfft(fft::rfft(tensor([1.0, 2.0, 3.0, 4.0]))).to_array() // => [1.0, 2.0, 3.0, 4.0]
         ```
         "#,
     ),

@@ -192,7 +192,7 @@ pub(super) fn complex_to_real<T: Number>(op: &'static str, y: &Data, n: usize) -
             input.copy_from_slice(&y[2 * half * row..][..2 * half]);
             // realfft refuses what cannot be the transform of real numbers; it is to be ignored.
             input[1] = T::ZERO;
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 input[2 * half - 1] = T::ZERO;
             }
             if plan

@@ -232,13 +232,11 @@ pub(super) fn eigh(a: &[f64], n: usize, out: &mut [f64]) -> Outcome {
     Ok(())
 }
 
+/// `U`, `s`, `V^T`.
+type Factors = (DMatrix<f64>, DVector<f64>, DMatrix<f64>);
 type Svd = nalgebra::linalg::SVD<f64, nalgebra::Dyn, nalgebra::Dyn>;
 
-fn singular(
-    a: &[f64],
-    m: usize,
-    n: usize,
-) -> std::result::Result<(DMatrix<f64>, DVector<f64>, DMatrix<f64>), &'static str> {
+fn singular(a: &[f64], m: usize, n: usize) -> std::result::Result<Factors, &'static str> {
     let a = DMatrix::from_row_slice(m, n, a);
     let found: Svd = a
         .try_svd(true, true, 5.0 * f64::EPSILON, iterations(m.min(n)))

@@ -1,6 +1,6 @@
 //! Diagonals, triangles, traces and products that make matrices.
 
-use super::{matrix, with};
+use super::with;
 use crate::{Error, Result, Tensor, memory};
 
 /// `[m, n]`: 1 where `keep(row, column)`.
@@ -113,7 +113,15 @@ impl Tensor {
 
     /// The Kronecker product of `[.., m, n]` and `[.., p, q]`: `[.., m p, n q]`; leading axes broadcast.
     pub fn kron(&self, other: &Tensor) -> Result<Tensor> {
-        let ((a, m, n), (b, p, q)) = (matrix("kron", self)?, matrix("kron", other)?);
+        let ([a @ .., m, n], [b @ .., p, q]) = (self.dims(), other.dims()) else {
+            let detail = format!(
+                "expected two matrices, got {:?} and {:?}",
+                self.dims(),
+                other.dims()
+            );
+            return Err(Error::Shape { op: "kron", detail });
+        };
+        let (m, n, p, q) = (*m, *n, *p, *q);
         let left = self.reshape(&with(a, &[m, 1, n, 1]))?;
         let product = left.mul(&other.reshape(&with(b, &[1, p, 1, q]))?)?;
         let batch = &product.dims()[..product.rank() - 4];
