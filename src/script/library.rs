@@ -29,6 +29,9 @@ pub(crate) struct Library {
     types: Types,
 }
 
+/// Rhai's name for `x[i] = v`: `FuncRegistration::new_index_setter` cannot go into a module raw.
+const INDEX_SETTER: &str = "index$set$";
+
 /// One documented name, to which overloads are added with [`Binding::call`].
 pub(crate) struct Binding<'a> {
     library: &'a mut Library,
@@ -144,7 +147,7 @@ impl Library {
             EntryKind::Operator,
             signature,
             text,
-            |_| FuncRegistration::new_index_setter(),
+            |_| FuncRegistration::new(INDEX_SETTER),
         )
     }
 
@@ -273,7 +276,9 @@ impl Binding<'_> {
         R: Variant + Clone,
         FUNC: RhaiNativeFunc<A, N, X, R, F> + Send + Sync + 'static,
     {
-        let native = guarded(function.into_rhai_function(true, true));
+        // An assignment alone changes its receiver: Rhai then refuses it on constants.
+        let is_pure = self.name != "[]=";
+        let native = guarded(function.into_rhai_function(is_pure, true));
         let registration = (self.registration)(self.name);
         // In a module the default namespace keeps the name behind its `module::`.
         match self.module {
