@@ -93,14 +93,21 @@ fn main() {
         ("x.shape", "x.shape;", (0.0, 0.0)),
     ] {
         let (median, least) = measure(|| run(&loop_of(body)));
-        let over = (
-            median - direct.0 - empty.0,
-            least - direct.1 - empty.1,
+        let over = (median - direct.0 - empty.0, least - direct.1 - empty.1);
+        row(
+            &format!("{name}, over the operation"),
+            over,
+            per,
+            "us",
+            Some(2.0),
         );
-        row(&format!("{name}, over the operation"), over, per, "us", Some(2.0));
         row("  the operation alone", direct, per, "us", None);
     }
-    let numpy = python("import numpy as np; x = np.ones(1, 'f4')", "np.exp(x)", CALLS);
+    let numpy = python(
+        "import numpy as np; x = np.ones(1, 'f4')",
+        "np.exp(x)",
+        CALLS,
+    );
     beside("NumPy np.exp(x)", numpy, per, "us");
     let torch = python("import torch; x = torch.ones(1)", "x.exp()", CALLS);
     beside("PyTorch x.exp()", torch, per, "us");

@@ -183,14 +183,13 @@ fn bytes(t: &Tensor) -> Result<Bytes> {
             t.with_slice::<i64, _>("save", |x| le(x, i64::to_le_bytes))?,
         ),
         DType::U8 => (Dtype::U8, t.with_slice::<u8, _>("save", <[u8]>::to_vec)?),
-        DType::Bool => (
-            Dtype::BOOL,
-            t.with_slice::<u8, _>("save", <[u8]>::to_vec)?,
-        ),
+        DType::Bool => (Dtype::BOOL, t.with_slice::<u8, _>("save", <[u8]>::to_vec)?),
         // bf16 is read as f32, of which it is the upper half.
         DType::BF16 => (
             Dtype::BF16,
-            t.with_slice::<f32, _>("save", |x| le(x, |v| ((v.to_bits() >> 16) as u16).to_le_bytes()))?,
+            t.with_slice::<f32, _>("save", |x| {
+                le(x, |v| ((v.to_bits() >> 16) as u16).to_le_bytes())
+            })?,
         ),
     };
     Ok(Bytes {

@@ -36,7 +36,9 @@ impl Tensor {
                 })
             })?)?;
         } else {
-            self.to_ints("describe")?.iter().for_each(|&v| found.add(v as f64));
+            self.to_ints("describe")?
+                .iter()
+                .for_each(|&v| found.add(v as f64));
         }
         Ok(found.finish(self.len()))
     }

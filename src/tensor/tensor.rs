@@ -134,10 +134,8 @@ impl Tensor {
             DType::F64 => candle_core::Tensor::from_vec(vec![value; count], shape, cpu)?,
             DType::I64 => candle_core::Tensor::from_vec(vec![value as i64; count], shape, cpu)?,
             DType::U8 => candle_core::Tensor::from_vec(vec![value as u8; count], shape, cpu)?,
-            DType::BF16 => {
-                candle_core::Tensor::from_vec(vec![value as f32; count], shape, cpu)?
-                    .to_dtype(dtype.storage())?
-            }
+            DType::BF16 => candle_core::Tensor::from_vec(vec![value as f32; count], shape, cpu)?
+                .to_dtype(dtype.storage())?,
             DType::Bool => {
                 let flag = u8::from(value != 0.0);
                 return Ok(Self::from_mask(candle_core::Tensor::from_vec(

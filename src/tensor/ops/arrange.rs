@@ -11,7 +11,10 @@ impl Tensor {
             return Ok(self.clone());
         }
         let cut = shift.rem_euclid(size as i64) as usize;
-        let (head, tail) = (self.narrow(axis, size - cut, cut)?, self.narrow(axis, 0, size - cut)?);
+        let (head, tail) = (
+            self.narrow(axis, size - cut, cut)?,
+            self.narrow(axis, 0, size - cut)?,
+        );
         Tensor::cat(&[&head, &tail], axis)
     }
 
@@ -22,12 +25,20 @@ impl Tensor {
         let own = [vec![1; rank - self.rank()], self.dims().to_vec()].concat();
         let times = [vec![1; rank - times.len()], times.to_vec()].concat();
         let pair = |f: &dyn Fn(usize, usize) -> [usize; 2]| -> Vec<usize> {
-            own.iter().zip(&times).flat_map(|(&n, &k)| f(n, k)).collect()
+            own.iter()
+                .zip(&times)
+                .flat_map(|(&n, &k)| f(n, k))
+                .collect()
         };
         let wide = pair(&|n, k| [k, n]);
-        memory::ensure(memory::count("repeat", &wide)?, self.dtype().size_in_bytes())?;
+        memory::ensure(
+            memory::count("repeat", &wide)?,
+            self.dtype().size_in_bytes(),
+        )?;
         let shape: Vec<usize> = own.iter().zip(&times).map(|(n, k)| n * k).collect();
-        self.reshape(&pair(&|n, _| [1, n]))?.broadcast_to(&wide)?.reshape(&shape)
+        self.reshape(&pair(&|n, _| [1, n]))?
+            .broadcast_to(&wide)?
+            .reshape(&shape)
     }
 
     /// Each element `times` times in a row along an axis.
@@ -35,17 +46,25 @@ impl Tensor {
         let at = self.axis("repeat_interleave", axis)?;
         let mut wide = self.dims().to_vec();
         wide.insert(at + 1, times);
-        memory::ensure(memory::count("repeat_interleave", &wide)?, self.dtype().size_in_bytes())?;
+        memory::ensure(
+            memory::count("repeat_interleave", &wide)?,
+            self.dtype().size_in_bytes(),
+        )?;
         let mut shape = self.dims().to_vec();
         shape[at] *= times;
-        self.unsqueeze(at as i64 + 1)?.broadcast_to(&wide)?.reshape(&shape)
+        self.unsqueeze(at as i64 + 1)?
+            .broadcast_to(&wide)?
+            .reshape(&shape)
     }
 
     /// Cut along an axis into pieces of `size`, the last one with the rest.
     pub fn split(&self, size: usize, axis: i64) -> Result<Vec<Tensor>> {
         if size == 0 {
             let detail = "pieces must have at least one place, got 0".to_string();
-            return Err(Error::Value { op: "split", detail });
+            return Err(Error::Value {
+                op: "split",
+                detail,
+            });
         }
         let n = self.dim(axis)?;
         let piece = |start| self.narrow(axis, start, size.min(n - start));
@@ -57,7 +76,10 @@ impl Tensor {
         let n = self.dim(axis)?;
         if sizes.iter().try_fold(0usize, |sum, &s| sum.checked_add(s)) != Some(n) {
             let detail = format!("sizes {sizes:?} do not add up to the {n} places of axis {axis}");
-            return Err(Error::Shape { op: "split", detail });
+            return Err(Error::Shape {
+                op: "split",
+                detail,
+            });
         }
         let mut start = 0;
         let mut piece = |&size: &usize| {
@@ -71,7 +93,10 @@ impl Tensor {
     pub fn chunk(&self, count: usize, axis: i64) -> Result<Vec<Tensor>> {
         if count == 0 {
             let detail = "expected at least one piece, got 0".to_string();
-            return Err(Error::Value { op: "chunk", detail });
+            return Err(Error::Value {
+                op: "chunk",
+                detail,
+            });
         }
         self.split(self.dim(axis)?.div_ceil(count).max(1), axis)
     }
@@ -101,7 +126,10 @@ impl Tensor {
         let (first, last) = (self.axis("flatten", first)?, self.axis("flatten", last)?);
         if first > last {
             let detail = format!("axis {first} comes after axis {last}");
-            return Err(Error::Value { op: "flatten", detail });
+            return Err(Error::Value {
+                op: "flatten",
+                detail,
+            });
         }
         let dims = self.dims();
         let middle = dims[first..=last].iter().product();
@@ -113,7 +141,10 @@ impl Tensor {
     pub fn meshgrid(axes: &[&Tensor]) -> Result<Vec<Tensor>> {
         if let Some(wrong) = axes.iter().find(|x| x.rank() != 1) {
             let detail = format!("expected vectors, got shape {:?}", wrong.dims());
-            return Err(Error::Shape { op: "meshgrid", detail });
+            return Err(Error::Shape {
+                op: "meshgrid",
+                detail,
+            });
         }
         let shape: Vec<usize> = axes.iter().map(|x| x.len()).collect();
         memory::count("meshgrid", &shape)?;
@@ -136,7 +167,9 @@ impl Tensor {
             2.0 => self.to_dtype(self.dtype().float())?.norm(axis),
             1.0 => self.to_dtype(self.dtype().float())?.abs()?.sum(&[axis]),
             p if p.is_infinite() => self.to_dtype(self.dtype().float())?.abs()?.max(axis),
-            0.0 => self.count_nonzero(Some(&[axis]))?.to_dtype(self.dtype().float()),
+            0.0 => self
+                .count_nonzero(Some(&[axis]))?
+                .to_dtype(self.dtype().float()),
             p => self.wide(|x| x.abs()?.powf(p)?.sum(&[axis])?.powf(1.0 / p)),
         }
     }

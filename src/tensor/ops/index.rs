@@ -109,7 +109,11 @@ impl Tensor {
 }
 
 /// Indices as i64 data: negative ones from the end, an error for those outside.
-pub(super) fn checked(op: &'static str, indices: &Tensor, size: usize) -> Result<candle_core::Tensor> {
+pub(super) fn checked(
+    op: &'static str,
+    indices: &Tensor,
+    size: usize,
+) -> Result<candle_core::Tensor> {
     let mut values = indices.to_ints(op)?;
     for value in &mut values {
         let place = if *value < 0 {

@@ -23,7 +23,10 @@ impl Tensor {
         &self,
         op: &'static str,
         other: &Tensor,
-        f: fn(&candle_core::Tensor, &candle_core::Tensor) -> candle_core::Result<candle_core::Tensor>,
+        f: fn(
+            &candle_core::Tensor,
+            &candle_core::Tensor,
+        ) -> candle_core::Result<candle_core::Tensor>,
     ) -> Result<Tensor> {
         super::broadcast_shape(op, self.dims(), other.dims())?;
         let (a, b) = (self.to_dtype(DType::Bool)?, other.to_dtype(DType::Bool)?);
@@ -62,12 +65,14 @@ impl Tensor {
 
     /// True where the element is infinite.
     pub fn isinf(&self) -> Result<Tensor> {
-        self.absolute()?.eq(&Tensor::scalar(f64::INFINITY, DType::F64)?)
+        self.absolute()?
+            .eq(&Tensor::scalar(f64::INFINITY, DType::F64)?)
     }
 
     /// True where the element is neither NaN nor infinite.
     pub fn isfinite(&self) -> Result<Tensor> {
-        self.absolute()?.lt(&Tensor::scalar(f64::INFINITY, DType::F64)?)
+        self.absolute()?
+            .lt(&Tensor::scalar(f64::INFINITY, DType::F64)?)
     }
 
     fn absolute(&self) -> Result<Tensor> {
@@ -100,8 +105,15 @@ impl Tensor {
     pub fn masked_fill(&self, mask: &Tensor, value: f64) -> Result<Tensor> {
         let shape = super::broadcast_shape("masked_fill", self.dims(), mask.dims())?;
         if shape != self.dims() {
-            let detail = format!("a mask of shape {:?} does not fit {:?}", mask.dims(), self.dims());
-            return Err(Error::Shape { op: "masked_fill", detail });
+            let detail = format!(
+                "a mask of shape {:?} does not fit {:?}",
+                mask.dims(),
+                self.dims()
+            );
+            return Err(Error::Shape {
+                op: "masked_fill",
+                detail,
+            });
         }
         Tensor::where_cond(mask, &Tensor::scalar(value, self.dtype())?, self)
     }

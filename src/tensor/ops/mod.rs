@@ -163,7 +163,10 @@ pub const ALL: &[Op] = &[
     }),
     rows("cumsum", |x| x[0].cumsum(-1)),
     rows("cumsum along the first axis", |x| x[0].cumsum(0)),
-    rows("cumprod", |x| x[0].narrow(-1, 0, 1 + 3 * usize::from(x[0].dim(-1)? > 1))?.cumprod(-1)),
+    rows("cumprod", |x| {
+        x[0].narrow(-1, 0, 1 + 3 * usize::from(x[0].dim(-1)? > 1))?
+            .cumprod(-1)
+    }),
     rows("cumprod with a zero", |x| {
         let first = x[0].narrow(-1, 0, 1)?;
         let zero = first.sub(&first)?;
@@ -180,7 +183,9 @@ pub const ALL: &[Op] = &[
     rows("roll", |x| x[0].roll(-2, -1)),
     rows("tile", |x| x[0].tile(&[2, 1, 3])),
     rows("repeat_interleave", |x| x[0].repeat_interleave(3, 0)),
-    rows("split", |x| Tensor::cat(&x[0].split(2, -1)?.iter().rev().collect::<Vec<_>>(), -1)),
+    rows("split", |x| {
+        Tensor::cat(&x[0].split(2, -1)?.iter().rev().collect::<Vec<_>>(), -1)
+    }),
     rows("movedim", |x| x[0].movedim(0, -1)),
     rows("transpose", |x| x[0].transpose(0, -1)),
     rows("flatten", |x| x[0].flatten(0, 1)),

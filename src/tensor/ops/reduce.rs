@@ -41,7 +41,10 @@ impl Tensor {
             dtype if dtype.is_float() => {
                 with_real!("sum", dtype, T => sum_axes::<T>(&self.data, &axes))?
             }
-            _ => self.data.to_dtype(DType::I64.storage())?.sum(axes.as_slice())?,
+            _ => self
+                .data
+                .to_dtype(DType::I64.storage())?
+                .sum(axes.as_slice())?,
         };
         let shape = self.dims().to_vec();
         record("sum", y, &[self], move |_, g| {

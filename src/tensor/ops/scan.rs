@@ -1,6 +1,8 @@
 //! Running sums and products along an axis, and products as their last value.
 
-use crate::{DType, Real, Result, Tensor, simd::math::Float, tape::record, tensor::build, with_real};
+use crate::{
+    DType, Real, Result, Tensor, simd::math::Float, tape::record, tensor::build, with_real,
+};
 
 /// What a running reduction does with the next element.
 #[derive(Clone, Copy)]
@@ -31,7 +33,8 @@ impl Tensor {
             return self.scan_ints("cumprod", axis, i64::wrapping_mul);
         }
         let last = self.move_last(axis)?;
-        let y = with_real!("cumprod", last.dtype(), T => scan::<T>("cumprod", &last, Scan::Product))?;
+        let y =
+            with_real!("cumprod", last.dtype(), T => scan::<T>("cumprod", &last, Scan::Product))?;
         let (saved, saved_y) = (last.data.clone(), y.clone());
         let y = record("cumprod", y, &[&last], move |ctx, g| {
             let (x, y) = (ctx.input(0, &saved), ctx.output(&saved_y));
@@ -103,7 +106,10 @@ fn scan<T: Real>(op: &'static str, x: &Tensor, kind: Scan) -> Result<candle_core
     let n = x.dims().last().copied().unwrap_or(1).max(1);
     x.with_slice::<T, _>(op, |x| {
         build::<T>(x_dims(x.len(), n).as_slice(), n, |start, y| {
-            for (x, y) in x[start..start + y.len()].chunks_exact(n).zip(y.chunks_exact_mut(n)) {
+            for (x, y) in x[start..start + y.len()]
+                .chunks_exact(n)
+                .zip(y.chunks_exact_mut(n))
+            {
                 let mut state = if matches!(kind, Scan::Sum) { 0.0 } else { 1.0 };
                 for (x, y) in x.iter().zip(y) {
                     match kind {

@@ -8,11 +8,18 @@ impl Tensor {
     pub fn put(&self, places: &Tensor, values: &Tensor) -> Result<Tensor> {
         if places.dims() != values.dims() {
             let detail = format!("{:?} places for {:?} values", places.dims(), values.dims());
-            return Err(Error::Shape { op: "assign", detail });
+            return Err(Error::Shape {
+                op: "assign",
+                detail,
+            });
         }
         let at = places.to_ints("assign")?;
         if let Some(&index) = at.iter().find(|p| !(0..self.len() as i64).contains(p)) {
-            return Err(Error::Index { op: "assign", index, size: self.len() });
+            return Err(Error::Index {
+                op: "assign",
+                index,
+                size: self.len(),
+            });
         }
         let values = values.to_dtype(self.dtype())?;
         let data = if self.dtype().is_float() {
@@ -46,8 +53,15 @@ impl Tensor {
     /// shape, which differs from that of `self` along the axis only.
     pub fn scatter(&self, axis: i64, index: &Tensor, src: &Tensor) -> Result<Tensor> {
         if index.dims() != src.dims() {
-            let detail = format!("index of shape {:?} and source of shape {:?} differ", index.dims(), src.dims());
-            return Err(Error::Shape { op: "scatter", detail });
+            let detail = format!(
+                "index of shape {:?} and source of shape {:?} differ",
+                index.dims(),
+                src.dims()
+            );
+            return Err(Error::Shape {
+                op: "scatter",
+                detail,
+            });
         }
         let flat = Tensor::from_vec((0..self.len() as i64).collect(), self.dims())?;
         self.put(&flat.gather(axis, index)?, src)
@@ -66,10 +80,15 @@ impl Tensor {
                 src.dims(),
                 self.dims()
             );
-            return Err(Error::Shape { op: "scatter_add", detail });
+            return Err(Error::Shape {
+                op: "scatter_add",
+                detail,
+            });
         }
         let index = super::index::checked("scatter_add", index, self.dims()[axis])?;
-        let added = src.to_dtype(self.dtype())?.scatter_add_into(self.dims(), axis, &index)?;
+        let added = src
+            .to_dtype(self.dtype())?
+            .scatter_add_into(self.dims(), axis, &index)?;
         self.add(&added)
     }
 
@@ -85,10 +104,15 @@ impl Tensor {
                 index.dims(),
                 src.dims()
             );
-            return Err(Error::Shape { op: "index_add", detail });
+            return Err(Error::Shape {
+                op: "index_add",
+                detail,
+            });
         }
         let index = super::index::checked("index_add", index, self.dims()[axis])?;
-        let added = src.to_dtype(self.dtype())?.index_add_into(self.dims(), axis, &index)?;
+        let added = src
+            .to_dtype(self.dtype())?
+            .index_add_into(self.dims(), axis, &index)?;
         self.add(&added)
     }
 
@@ -97,18 +121,26 @@ impl Tensor {
     pub fn embedding(&self, ids: &Tensor) -> Result<Tensor> {
         if self.rank() != 2 {
             let detail = format!("expected a table [n, d], got shape {:?}", self.dims());
-            return Err(Error::Shape { op: "embedding", detail });
+            return Err(Error::Shape {
+                op: "embedding",
+                detail,
+            });
         }
         let mut shape = ids.dims().to_vec();
         shape.push(self.dims()[1]);
-        self.index_select(0, &ids.reshape(&[ids.len()])?)?.reshape(&shape)
+        self.index_select(0, &ids.reshape(&[ids.len()])?)?
+            .reshape(&shape)
     }
 }
 
 /// Where a later write goes to the same place, as bool of shape `[n]`.
 fn overwritten(at: &[i64]) -> Result<Tensor> {
     let mut seen = std::collections::HashSet::with_capacity(at.len());
-    let mut flags: Vec<u8> = at.iter().rev().map(|p| u8::from(!seen.insert(*p))).collect();
+    let mut flags: Vec<u8> = at
+        .iter()
+        .rev()
+        .map(|p| u8::from(!seen.insert(*p)))
+        .collect();
     flags.reverse();
     Tensor::from_vec(flags, &[at.len()])
 }

@@ -9,7 +9,8 @@ use crate::{DType, Error, Result, Tensor, interrupt, memory, tape, with_real};
 
 /// The order of sorting: NaN last.
 fn by_value(a: f64, b: f64) -> Ordering {
-    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+    a.partial_cmp(&b)
+        .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
 /// Refuses what a gradient would have to pass, where there is none to give.
@@ -83,7 +84,10 @@ impl Tensor {
     pub fn quantile(&self, q: f64, axis: i64) -> Result<Tensor> {
         if !(0.0..=1.0).contains(&q) {
             let detail = format!("the share must lie in [0, 1], got {q}");
-            return Err(Error::Value { op: "quantile", detail });
+            return Err(Error::Value {
+                op: "quantile",
+                detail,
+            });
         }
         let n = self.filled_axis("quantile", axis)?;
         let at = q * (n - 1) as f64;
@@ -157,9 +161,16 @@ impl Tensor {
         let values = self.to_ints("bincount")?;
         if let Some(low) = values.iter().find(|v| **v < 0) {
             let detail = format!("expected numbers >= 0, got {low}");
-            return Err(Error::Value { op: "bincount", detail });
+            return Err(Error::Value {
+                op: "bincount",
+                detail,
+            });
         }
-        let size = values.iter().max().map_or(0, |&v| v as usize + 1).max(least);
+        let size = values
+            .iter()
+            .max()
+            .map_or(0, |&v| v as usize + 1)
+            .max(least);
         memory::ensure(size, 8)?;
         let mut counts = vec![0i64; size];
         values.iter().for_each(|&v| counts[v as usize] += 1);
@@ -170,9 +181,13 @@ impl Tensor {
     /// is not counted. The dtype is that of `self`. Refuses tracked input.
     pub fn histc(&self, bins: usize, low: f64, high: f64) -> Result<Tensor> {
         untracked("histc", self)?;
-        if bins == 0 || !(low < high) || !(high - low).is_finite() {
-            let detail = format!("expected bins >= 1 and low < high, got {bins} bins of [{low}, {high}]");
-            return Err(Error::Value { op: "histc", detail });
+        if bins == 0 || low >= high || !(high - low).is_finite() {
+            let detail =
+                format!("expected bins >= 1 and low < high, got {bins} bins of [{low}, {high}]");
+            return Err(Error::Value {
+                op: "histc",
+                detail,
+            });
         }
         memory::ensure(bins, 8)?;
         let mut counts = vec![0f64; bins];
@@ -190,7 +205,10 @@ impl Tensor {
     pub fn searchsorted(&self, values: &Tensor, right: bool) -> Result<Tensor> {
         if self.rank() != 1 {
             let detail = format!("expected sorted values [n], got shape {:?}", self.dims());
-            return Err(Error::Shape { op: "searchsorted", detail });
+            return Err(Error::Shape {
+                op: "searchsorted",
+                detail,
+            });
         }
         let sorted = self.detach().to_vec()?;
         let place = |v: f64| {
@@ -214,7 +232,11 @@ impl Tensor {
         let mut out = vec![0i64; count];
         for (i, &label) in labels.iter().enumerate() {
             if !(0..classes as i64).contains(&label) {
-                return Err(Error::Index { op: "one_hot", index: label, size: classes });
+                return Err(Error::Index {
+                    op: "one_hot",
+                    index: label,
+                    size: classes,
+                });
             }
             out[i * classes + label as usize] = 1;
         }

@@ -23,21 +23,32 @@ fn list(result: TensorResult<Vec<Tensor>>) -> Outcome<Array> {
 }
 
 fn positive(n: i64, i: usize) -> Result<usize, Fault> {
-    usize::try_from(n).map_err(|_| Fault::value(format!("must be >= 0, got {n}")).at(Spot::Argument(i)))
+    usize::try_from(n)
+        .map_err(|_| Fault::value(format!("must be >= 0, got {n}")).at(Spot::Argument(i)))
 }
 
 fn repeating(library: &mut Library) {
     for (name, text) in [
-        ("repeat", "The whole repeated so often along each axis; more counts than axes make new leading ones.\n\n```rhai\ntensor([1, 2]).repeat([2]).to_array() // => [1, 2, 1, 2]\n```"),
-        ("tile", "The whole repeated so often along each axis; fewer counts than axes are meant for the last ones.\n\n```rhai\nzeros([2, 3]).tile([2]).shape // => [2, 6]\n```"),
+        (
+            "repeat",
+            "The whole repeated so often along each axis; more counts than axes make new leading ones.\n\n```rhai\ntensor([1, 2]).repeat([2]).to_array() // => [1, 2, 1, 2]\n```",
+        ),
+        (
+            "tile",
+            "The whole repeated so often along each axis; fewer counts than axes are meant for the last ones.\n\n```rhai\nzeros([2, 3]).tile([2]).shape // => [2, 6]\n```",
+        ),
     ] {
         library
             .method::<Tensor>(name, "(times: array | int) -> Tensor", text)
             .call(move |x: Tensor, times: Dynamic| -> Outcome<Tensor> {
                 let times = shape(&times).map_err(|fault| fault.at(Spot::Argument(0)))?;
                 if name == "repeat" && times.len() < x.rank() {
-                    let fault = Fault::value(format!("{} counts for shape {:?}", times.len(), x.dims()));
-                    return Err(fault.at(Spot::Argument(0)).hint("one count for each axis; `tile` takes fewer").into());
+                    let fault =
+                        Fault::value(format!("{} counts for shape {:?}", times.len(), x.dims()));
+                    return Err(fault
+                        .at(Spot::Argument(0))
+                        .hint("one count for each axis; `tile` takes fewer")
+                        .into());
                 }
                 raise(x.tile(&times))
             });

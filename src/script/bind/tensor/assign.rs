@@ -8,12 +8,7 @@ use rhai::Dynamic;
 use rhapsode_tensor::{DType, Tensor, is_recording};
 
 use super::{index::part, operand};
-use crate::{
-    Kind,
-    bind::Outcome,
-    fault::Fault,
-    library::Library,
-};
+use crate::{Kind, bind::Outcome, fault::Fault, library::Library};
 
 /// Binds it.
 pub(super) fn bind(library: &mut Library) {
@@ -41,29 +36,44 @@ pub(super) fn bind(library: &mut Library) {
 
 fn assigned(x: &Tensor, index: &Dynamic, value: &Dynamic) -> Result<Tensor, Fault> {
     if x.is_leaf() && is_recording() {
-        return Err(Fault::value("a parameter cannot be assigned into: its gradient would be lost")
-            .hint("change a copy: `let y = x * 1.0; y[0] = ..`, or `x.detach()` before `param(..)`"));
+        return Err(Fault::value(
+            "a parameter cannot be assigned into: its gradient would be lost",
+        )
+        .hint("change a copy: `let y = x * 1.0; y[0] = ..`, or `x.detach()` before `param(..)`"));
     }
     let value = operand(value, x)?;
     if value.dtype().is_float() && !x.dtype().is_float() {
-        let message = format!("cannot write {} into a tensor of {}", value.dtype().as_str(), x.dtype().as_str());
-        return Err(Fault::new(Kind::Type, message).hint("convert the tensor first: `x = x.to(\"f32\")`"));
+        let message = format!(
+            "cannot write {} into a tensor of {}",
+            value.dtype().as_str(),
+            x.dtype().as_str()
+        );
+        return Err(
+            Fault::new(Kind::Type, message).hint("convert the tensor first: `x = x.to(\"f32\")`")
+        );
     }
     if x.dtype() == DType::Bool && value.dtype() != DType::Bool {
-        return Err(Fault::expected("bool", value.dtype().as_str()).hint("`true`, `false`, or a comparison"));
+        return Err(Fault::expected("bool", value.dtype().as_str())
+            .hint("`true`, `false`, or a comparison"));
     }
     let all = Tensor::from_vec((0..x.len() as i64).collect(), x.dims())?;
     let places = part(&all, index)?;
     let extra = value.rank().saturating_sub(places.rank());
     let fits = value.dims().iter().take(extra).all(|&n| n == 1);
     let wide = match fits {
-        true => value.reshape(&value.dims()[extra..]).and_then(|v| v.broadcast_to(places.dims())),
+        true => value
+            .reshape(&value.dims()[extra..])
+            .and_then(|v| v.broadcast_to(places.dims())),
         false => value.broadcast_to(places.dims()),
     };
     let wide = wide.map_err(|_| {
         Fault::new(
             Kind::Shape,
-            format!("a value of shape {:?} does not fit a part of shape {:?}", value.dims(), places.dims()),
+            format!(
+                "a value of shape {:?} does not fit a part of shape {:?}",
+                value.dims(),
+                places.dims()
+            ),
         )
     })?;
     Ok(x.put(&places, &wide)?)

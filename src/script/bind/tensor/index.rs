@@ -135,9 +135,6 @@ pub(super) fn part(x: &Tensor, index: &Dynamic) -> Result<Tensor, Fault> {
         x.dim_of(0)?;
         return Ok(x.select(0, i)?);
     }
-    if index.is_unit() {
-        return Ok(x.clone());
-    }
     if let Some(spec) = index.read_lock::<Array>() {
         return by_axes(x, &spec);
     }
@@ -151,7 +148,7 @@ pub(super) fn part(x: &Tensor, index: &Dynamic) -> Result<Tensor, Fault> {
         return slice(x, 0, *r.start(), end_of(&r));
     }
     Err(Fault::expected(
-        "int, range, (), Tensor or an array of these",
+        "int, range, Tensor or an array of these",
         type_word(index.type_name()),
     ))
 }

@@ -19,46 +19,181 @@ type Along = fn(&Tensor, Option<&[i64]>) -> TensorResult<Tensor>;
 
 /// Functions of each element: name and what they give, with an example.
 const ELEMENTWISE: [(&str, One, &str); 22] = [
-    ("floor", Tensor::floor, "The largest whole number not above each element; its gradient is 0.\n\n```rhai\ntensor([1.7, -1.2]).floor().to_array() // => [1.0, -2.0]\n```"),
-    ("ceil", Tensor::ceil, "The smallest whole number not below each element; its gradient is 0.\n\n```rhai\ntensor([1.2]).ceil().to_array() // => [2.0]\n```"),
-    ("round", Tensor::round, "The nearest whole number, halves to the even one; its gradient is 0.\n\n```rhai\ntensor([0.5, 1.5, 2.4]).round().to_array() // => [0.0, 2.0, 2.0]\n```"),
-    ("trunc", Tensor::trunc, "Each element without its fraction; its gradient is 0.\n\n```rhai\ntensor([-1.7]).trunc().to_array() // => [-1.0]\n```"),
-    ("tan", Tensor::tan, "The tangent of each element, in radians.\n\n```rhai\nzeros([1]).tan().to_array() // => [0.0]\n```"),
-    ("asin", Tensor::asin, "The angle whose sine each element is; NaN outside of [-1, 1].\n\n```rhai\nzeros([1]).asin().to_array() // => [0.0]\n```"),
-    ("acos", Tensor::acos, "The angle whose cosine each element is; NaN outside of [-1, 1].\n\n```rhai\nones([1]).acos().to_array() // => [0.0]\n```"),
-    ("atan", Tensor::atan, "The angle whose tangent each element is.\n\n```rhai\nzeros([1]).atan().to_array() // => [0.0]\n```"),
-    ("sinh", Tensor::sinh, "The hyperbolic sine of each element.\n\n```rhai\nzeros([1]).sinh().to_array() // => [0.0]\n```"),
-    ("cosh", Tensor::cosh, "The hyperbolic cosine of each element.\n\n```rhai\nzeros([1]).cosh().to_array() // => [1.0]\n```"),
-    ("log1p", Tensor::log1p, "`ln(1 + x)` of each element, exact for small `x`.\n\n```rhai\nzeros([1]).log1p().to_array() // => [0.0]\n```"),
-    ("expm1", Tensor::expm1, "`e^x - 1` of each element, exact for small `x`.\n\n```rhai\nzeros([1]).expm1().to_array() // => [0.0]\n```"),
-    ("log2", Tensor::log2, "The logarithm of each element to base 2.\n\n```rhai\ntensor([8.0]).log2().to_array() // => [3.0]\n```"),
-    ("log10", Tensor::log10, "The logarithm of each element to base 10.\n\n```rhai\ntensor([100.0]).log10().to_array() // => [2.0]\n```"),
-    ("rsqrt", Tensor::rsqrt, "`1 / sqrt(x)` of each element.\n\n```rhai\ntensor([4.0]).rsqrt().to_array() // => [0.5]\n```"),
-    ("reciprocal", Tensor::recip, "`1 / x` of each element.\n\n```rhai\ntensor([4.0]).reciprocal().to_array() // => [0.25]\n```"),
-    ("logical_not", Tensor::logical_not, "Whether each element is 0, as bool; also `!x`.\n\n```rhai\ntensor([0, 2]).logical_not().to_array() // => [true, false]\n```"),
-    ("isnan", Tensor::isnan, "Whether each element is NaN, as bool.\n\n```rhai\n(zeros([1]) / 0).isnan().to_array() // => [true]\n```"),
-    ("isinf", Tensor::isinf, "Whether each element is infinite, as bool.\n\n```rhai\n(ones([1]) / 0).isinf().to_array() // => [true]\n```"),
-    ("isfinite", Tensor::isfinite, "Whether each element is neither NaN nor infinite, as bool.\n\n```rhai\nones([1]).isfinite().to_array() // => [true]\n```"),
-    ("nonzero", Tensor::nonzero, "The places of the elements that are not 0: i64 of shape `[k, rank]`.\n\n```rhai\ntensor([0, 5, 7]).nonzero().to_array() // => [[1], [2]]\n```"),
-    ("prod", Tensor::prod_all, "The product of all elements, or along an axis, which is dropped.\n\n```rhai\ntensor([2, 3, 4]).prod().item() // => 24\n```"),
+    (
+        "floor",
+        Tensor::floor,
+        "The largest whole number not above each element; its gradient is 0.\n\n```rhai\ntensor([1.7, -1.2]).floor().to_array() // => [1.0, -2.0]\n```",
+    ),
+    (
+        "ceil",
+        Tensor::ceil,
+        "The smallest whole number not below each element; its gradient is 0.\n\n```rhai\ntensor([1.2]).ceil().to_array() // => [2.0]\n```",
+    ),
+    (
+        "round",
+        Tensor::round,
+        "The nearest whole number, halves to the even one; its gradient is 0.\n\n```rhai\ntensor([0.5, 1.5, 2.4]).round().to_array() // => [0.0, 2.0, 2.0]\n```",
+    ),
+    (
+        "trunc",
+        Tensor::trunc,
+        "Each element without its fraction; its gradient is 0.\n\n```rhai\ntensor([-1.7]).trunc().to_array() // => [-1.0]\n```",
+    ),
+    (
+        "tan",
+        Tensor::tan,
+        "The tangent of each element, in radians.\n\n```rhai\nzeros([1]).tan().to_array() // => [0.0]\n```",
+    ),
+    (
+        "asin",
+        Tensor::asin,
+        "The angle whose sine each element is; NaN outside of [-1, 1].\n\n```rhai\nzeros([1]).asin().to_array() // => [0.0]\n```",
+    ),
+    (
+        "acos",
+        Tensor::acos,
+        "The angle whose cosine each element is; NaN outside of [-1, 1].\n\n```rhai\nones([1]).acos().to_array() // => [0.0]\n```",
+    ),
+    (
+        "atan",
+        Tensor::atan,
+        "The angle whose tangent each element is.\n\n```rhai\nzeros([1]).atan().to_array() // => [0.0]\n```",
+    ),
+    (
+        "sinh",
+        Tensor::sinh,
+        "The hyperbolic sine of each element.\n\n```rhai\nzeros([1]).sinh().to_array() // => [0.0]\n```",
+    ),
+    (
+        "cosh",
+        Tensor::cosh,
+        "The hyperbolic cosine of each element.\n\n```rhai\nzeros([1]).cosh().to_array() // => [1.0]\n```",
+    ),
+    (
+        "log1p",
+        Tensor::log1p,
+        "`ln(1 + x)` of each element, exact for small `x`.\n\n```rhai\nzeros([1]).log1p().to_array() // => [0.0]\n```",
+    ),
+    (
+        "expm1",
+        Tensor::expm1,
+        "`e^x - 1` of each element, exact for small `x`.\n\n```rhai\nzeros([1]).expm1().to_array() // => [0.0]\n```",
+    ),
+    (
+        "log2",
+        Tensor::log2,
+        "The logarithm of each element to base 2.\n\n```rhai\ntensor([8.0]).log2().to_array() // => [3.0]\n```",
+    ),
+    (
+        "log10",
+        Tensor::log10,
+        "The logarithm of each element to base 10.\n\n```rhai\ntensor([100.0]).log10().to_array() // => [2.0]\n```",
+    ),
+    (
+        "rsqrt",
+        Tensor::rsqrt,
+        "`1 / sqrt(x)` of each element.\n\n```rhai\ntensor([4.0]).rsqrt().to_array() // => [0.5]\n```",
+    ),
+    (
+        "reciprocal",
+        Tensor::recip,
+        "`1 / x` of each element.\n\n```rhai\ntensor([4.0]).reciprocal().to_array() // => [0.25]\n```",
+    ),
+    (
+        "logical_not",
+        Tensor::logical_not,
+        "Whether each element is 0, as bool; also `!x`.\n\n```rhai\ntensor([0, 2]).logical_not().to_array() // => [true, false]\n```",
+    ),
+    (
+        "isnan",
+        Tensor::isnan,
+        "Whether each element is NaN, as bool.\n\n```rhai\n(zeros([1]) / 0).isnan().to_array() // => [true]\n```",
+    ),
+    (
+        "isinf",
+        Tensor::isinf,
+        "Whether each element is infinite, as bool.\n\n```rhai\n(ones([1]) / 0).isinf().to_array() // => [true]\n```",
+    ),
+    (
+        "isfinite",
+        Tensor::isfinite,
+        "Whether each element is neither NaN nor infinite, as bool.\n\n```rhai\nones([1]).isfinite().to_array() // => [true]\n```",
+    ),
+    (
+        "nonzero",
+        Tensor::nonzero,
+        "The places of the elements that are not 0: i64 of shape `[k, rank]`.\n\n```rhai\ntensor([0, 5, 7]).nonzero().to_array() // => [[1], [2]]\n```",
+    ),
+    (
+        "prod",
+        Tensor::prod_all,
+        "The product of all elements, or along an axis, which is dropped.\n\n```rhai\ntensor([2, 3, 4]).prod().item() // => 24\n```",
+    ),
 ];
 
 /// Functions of two tensors, or of a tensor and a number: operator where there is one, name, text.
 const PAIRS: [(Option<&str>, &str, Two, &str); 7] = [
-    (Some("%"), "remainder", Tensor::remainder, "The rest of the division, with the sign of the divisor, as Python's `%`.\n\n```rhai\n(tensor([-1, 5]) % 3).to_array() // => [2, 2]\n```"),
-    (None, "fmod", Tensor::fmod, "The rest of the division, with the sign of the dividend.\n\n```rhai\ntensor([-1, 5]).fmod(3).to_array() // => [-1, 2]\n```"),
-    (None, "floor_divide", Tensor::floor_divide, "The quotient rounded down, as Python's `//`; its gradient is 0.\n\n```rhai\ntensor([7, -7]).floor_divide(2).to_array() // => [3, -4]\n```"),
-    (None, "atan2", Tensor::atan2, "The angle of the point (`other`, `x`) in radians: `atan(x / other)` in the right quadrant.\n\n```rhai\nzeros([1]).atan2(ones([1])).to_array() // => [0.0]\n```"),
-    (Some("&"), "logical_and", Tensor::logical_and, "Whether both are not 0, elementwise, as bool; also `a & b`.\n\n```rhai\nlet x = tensor([1, 5, 9]);\n((x > 2) & (x < 7)).to_array() // => [false, true, false]\n```"),
-    (Some("|"), "logical_or", Tensor::logical_or, "Whether one of the two is not 0, elementwise, as bool; also `a | b`.\n\n```rhai\nlet x = tensor([1, 5, 9]);\n((x < 2) | (x > 7)).to_array() // => [true, false, true]\n```"),
-    (Some("^"), "logical_xor", Tensor::logical_xor, "Whether exactly one of the two is not 0, elementwise, as bool; also `a ^ b`.\n\n```rhai\ntensor([true, false]).logical_xor(tensor([true, true])).to_array() // => [false, true]\n```"),
+    (
+        Some("%"),
+        "remainder",
+        Tensor::remainder,
+        "The rest of the division, with the sign of the divisor, as Python's `%`.\n\n```rhai\n(tensor([-1, 5]) % 3).to_array() // => [2, 2]\n```",
+    ),
+    (
+        None,
+        "fmod",
+        Tensor::fmod,
+        "The rest of the division, with the sign of the dividend.\n\n```rhai\ntensor([-1, 5]).fmod(3).to_array() // => [-1, 2]\n```",
+    ),
+    (
+        None,
+        "floor_divide",
+        Tensor::floor_divide,
+        "The quotient rounded down, as Python's `//`; its gradient is 0.\n\n```rhai\ntensor([7, -7]).floor_divide(2).to_array() // => [3, -4]\n```",
+    ),
+    (
+        None,
+        "atan2",
+        Tensor::atan2,
+        "The angle of the point (`other`, `x`) in radians: `atan(x / other)` in the right quadrant.\n\n```rhai\nzeros([1]).atan2(ones([1])).to_array() // => [0.0]\n```",
+    ),
+    (
+        Some("&"),
+        "logical_and",
+        Tensor::logical_and,
+        "Whether both are not 0, elementwise, as bool; also `a & b`.\n\n```rhai\nlet x = tensor([1, 5, 9]);\n((x > 2) & (x < 7)).to_array() // => [false, true, false]\n```",
+    ),
+    (
+        Some("|"),
+        "logical_or",
+        Tensor::logical_or,
+        "Whether one of the two is not 0, elementwise, as bool; also `a | b`.\n\n```rhai\nlet x = tensor([1, 5, 9]);\n((x < 2) | (x > 7)).to_array() // => [true, false, true]\n```",
+    ),
+    (
+        Some("^"),
+        "logical_xor",
+        Tensor::logical_xor,
+        "Whether exactly one of the two is not 0, elementwise, as bool; also `a ^ b`.\n\n```rhai\ntensor([true, false]).logical_xor(tensor([true, true])).to_array() // => [false, true]\n```",
+    ),
 ];
 
 /// Questions about all elements, or along axes.
 const QUESTIONS: [(&str, Along, &str); 3] = [
-    ("any", Tensor::any, "Whether any element is not 0, of all or along axes, as bool.\n\n```rhai\n(tensor([1, 5]) > 3).any().item() // => true\n```"),
-    ("all", Tensor::all, "Whether every element is not 0, of all or along axes, as bool.\n\n```rhai\n(tensor([1, 5]) > 3).all().item() // => false\n```"),
-    ("count_nonzero", Tensor::count_nonzero, "How many elements are not 0, of all or along axes, as i64.\n\n```rhai\ntensor([0, 2, 0, 3]).count_nonzero().item() // => 2\n```"),
+    (
+        "any",
+        Tensor::any,
+        "Whether any element is not 0, of all or along axes, as bool.\n\n```rhai\n(tensor([1, 5]) > 3).any().item() // => true\n```",
+    ),
+    (
+        "all",
+        Tensor::all,
+        "Whether every element is not 0, of all or along axes, as bool.\n\n```rhai\n(tensor([1, 5]) > 3).all().item() // => false\n```",
+    ),
+    (
+        "count_nonzero",
+        Tensor::count_nonzero,
+        "How many elements are not 0, of all or along axes, as i64.\n\n```rhai\ntensor([0, 2, 0, 3]).count_nonzero().item() // => 2\n```",
+    ),
 ];
 
 /// How near is near.
@@ -75,7 +210,11 @@ struct Closeness {
 
 impl Default for Closeness {
     fn default() -> Self {
-        Self { rtol: 1e-5, atol: 1e-8, equal_nan: false }
+        Self {
+            rtol: 1e-5,
+            atol: 1e-8,
+            equal_nan: false,
+        }
     }
 }
 
@@ -93,14 +232,26 @@ struct Replacement {
 
 impl Default for Replacement {
     fn default() -> Self {
-        Self { nan: 0.0, posinf: None, neginf: None }
+        Self {
+            nan: 0.0,
+            posinf: None,
+            neginf: None,
+        }
     }
 }
 
 /// Binds them.
 pub(super) fn bind(library: &mut Library) {
     for (name, function, text) in ELEMENTWISE {
-        let binding = library.method::<Tensor>(name, if name == "prod" { "(axis?: int) -> Tensor" } else { "() -> Tensor" }, text);
+        let binding = library.method::<Tensor>(
+            name,
+            if name == "prod" {
+                "(axis?: int) -> Tensor"
+            } else {
+                "() -> Tensor"
+            },
+            text,
+        );
         let binding = binding.call(move |x: Tensor| raise(function(&x)));
         if name == "prod" {
             binding.call(|x: Tensor, axis: i64| raise(x.prod(axis)));
@@ -108,7 +259,11 @@ pub(super) fn bind(library: &mut Library) {
     }
     for (sign, name, function, text) in PAIRS {
         if let Some(sign) = sign {
-            let binding = library.operator(sign, "(left: Tensor | number, right: Tensor | number) -> Tensor", text);
+            let binding = library.operator(
+                sign,
+                "(left: Tensor | number, right: Tensor | number) -> Tensor",
+                text,
+            );
             super::arithmetic::both_sides(binding, function);
         }
         let binding = library.method::<Tensor>(name, "(other: Tensor | number) -> Tensor", text);
@@ -128,7 +283,9 @@ pub(super) fn bind(library: &mut Library) {
 }
 
 fn closeness(library: &mut Library) {
-    let both = |x: &Tensor, other: &Dynamic| operand(other, x).map_err(|fault| fault.at(Spot::Argument(0)));
+    let both = |x: &Tensor, other: &Dynamic| {
+        operand(other, x).map_err(|fault| fault.at(Spot::Argument(0)))
+    };
     library
         .method::<Tensor>("isclose", "(other: Tensor | number, options?: map) -> Tensor", "Whether `|a - b| <= atol + rtol |b|`, elementwise, as bool.\n\n```rhai\ntensor([1.0, 2.0]).isclose(tensor([1.0, 2.1])).to_array() // => [true, false]\n```")
         .options::<Closeness>()
@@ -166,7 +323,11 @@ fn replacing(library: &mut Library) {
             rhapsode_tensor::DType::BF16 => 3.389_531_389_251_535_5e38,
             _ => f64::from(f32::MAX),
         };
-        raise(x.nan_to_num(with.nan, with.posinf.unwrap_or(largest), with.neginf.unwrap_or(-largest)))
+        raise(x.nan_to_num(
+            with.nan,
+            with.posinf.unwrap_or(largest),
+            with.neginf.unwrap_or(-largest),
+        ))
     };
     library
         .method::<Tensor>("nan_to_num", "(options?: map) -> Tensor", "NaN and infinities replaced by numbers; they take no gradient.\n\n```rhai\n(zeros([1]) / 0).nan_to_num().to_array() // => [0.0]\n```")

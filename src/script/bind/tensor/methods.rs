@@ -271,12 +271,22 @@ fn spreads(library: &mut Library) {
             })
             .call(move |x: Tensor, axes: i64| raise(function(&x, Some(&[axes]), 1.0)))
             .call(move |x: Tensor, axes: Array| -> Outcome<Tensor> {
-                raise(function(&x, Some(&super::axes_of(&Dynamic::from(axes))?), 1.0))
+                raise(function(
+                    &x,
+                    Some(&super::axes_of(&Dynamic::from(axes))?),
+                    1.0,
+                ))
             })
-            .call(move |x: Tensor, axes: Dynamic, map: Map| -> Outcome<Tensor> {
-                let spread: Spread = options::read(&map)?;
-                raise(function(&x, Some(&super::axes_of(&axes)?), spread.correction))
-            });
+            .call(
+                move |x: Tensor, axes: Dynamic, map: Map| -> Outcome<Tensor> {
+                    let spread: Spread = options::read(&map)?;
+                    raise(function(
+                        &x,
+                        Some(&super::axes_of(&axes)?),
+                        spread.correction,
+                    ))
+                },
+            );
     }
 }
 
@@ -351,8 +361,14 @@ fn conversions(library: &mut Library) {
             if let Some(dtype) = dtype_named(what) {
                 return raise(x.to_dtype(dtype));
             }
-            let known = device_named(what).map(|_| x);
-            Ok(known.map_err(|fault| if fault.message.contains("not a device") { fault.hint("or a dtype: \"bool\", \"u8\", \"i64\", \"bf16\", \"f32\", \"f64\"") } else { fault })?)
+            device_named(what).map_err(|fault| match fault.message.contains("not a device") {
+                true => Fault::value(format!("{what:?} is neither a dtype nor a device"))
+                    .at(Spot::Argument(0))
+                    .hint("dtypes: \"bool\", \"u8\", \"i64\", \"bf16\", \"f32\", \"f64\"")
+                    .hint("devices: \"cpu\", \"cuda\", \"cuda:1\", \"auto\""),
+                false => fault,
+            })?;
+            Ok(x)
         });
     library
         .method::<Tensor>("describe", "() -> map", "The statistics: `count`, `nan` and `inf` (how many are), and of the finite elements `min`, `mean`, `max` and `std`.\n\n```rhai\ntensor([1.0, 3.0]).describe().mean // => 2.0\n```")
@@ -444,7 +460,10 @@ fn to_array(x: &Tensor) -> Outcome<Dynamic> {
         dtype if dtype.is_float() => raise(x.to_vec())?.into_iter().map(Dynamic::from).collect(),
         DType::Bool => {
             let flags = raise(x.to_ints("to_array"))?;
-            flags.into_iter().map(|flag| Dynamic::from(flag != 0)).collect()
+            flags
+                .into_iter()
+                .map(|flag| Dynamic::from(flag != 0))
+                .collect()
         }
         _ => raise(x.to_ints("to_array"))?
             .into_iter()

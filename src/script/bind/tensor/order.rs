@@ -27,8 +27,16 @@ fn pair(result: TensorResult<(Tensor, Tensor)>) -> Outcome<Array> {
 
 fn running(library: &mut Library) {
     for (name, function, text) in [
-        ("cumsum", Tensor::cumsum as fn(&Tensor, i64) -> TensorResult<Tensor>, "The running sum along an axis.\n\n```rhai\ntensor([1, 2, 3]).cumsum(0).to_array() // => [1, 3, 6]\n```"),
-        ("cumprod", Tensor::cumprod, "The running product along an axis.\n\n```rhai\ntensor([1, 2, 3]).cumprod(0).to_array() // => [1, 2, 6]\n```"),
+        (
+            "cumsum",
+            Tensor::cumsum as fn(&Tensor, i64) -> TensorResult<Tensor>,
+            "The running sum along an axis.\n\n```rhai\ntensor([1, 2, 3]).cumsum(0).to_array() // => [1, 3, 6]\n```",
+        ),
+        (
+            "cumprod",
+            Tensor::cumprod,
+            "The running product along an axis.\n\n```rhai\ntensor([1, 2, 3]).cumprod(0).to_array() // => [1, 2, 6]\n```",
+        ),
     ] {
         library
             .method::<Tensor>(name, "(axis: int) -> Tensor", text)
@@ -48,7 +56,8 @@ fn sorting(library: &mut Library) {
         .call(|x: Tensor, axis: i64| raise(x.argsort(axis, false)))
         .call(|x: Tensor, axis: i64, descending: bool| raise(x.argsort(axis, descending)));
     let top = |x: &Tensor, k: i64, axis: i64, largest: bool| -> Outcome<Array> {
-        let k = usize::try_from(k).map_err(|_| Fault::value(format!("must be >= 0, got {k}")).at(Spot::Argument(0)))?;
+        let k = usize::try_from(k)
+            .map_err(|_| Fault::value(format!("must be >= 0, got {k}")).at(Spot::Argument(0)))?;
         pair(x.topk(k, axis, largest))
     };
     library
@@ -86,7 +95,10 @@ fn counting(library: &mut Library) {
             let (values, counts, inverse) = raise(x.unique())?;
             Ok(vec![Dynamic::from(values), Dynamic::from(counts), Dynamic::from(inverse)])
         });
-    let size = |n: i64, i: usize| usize::try_from(n).map_err(|_| Fault::value(format!("must be >= 0, got {n}")).at(Spot::Argument(i)));
+    let size = |n: i64, i: usize| {
+        usize::try_from(n)
+            .map_err(|_| Fault::value(format!("must be >= 0, got {n}")).at(Spot::Argument(i)))
+    };
     library
         .method::<Tensor>("bincount", "(min_length?: int) -> Tensor", "How often each of 0, 1, .. comes among whole numbers.\n\n```rhai\ntensor([0, 2, 2]).bincount().to_array() // => [1, 0, 2]\n```")
         .call(|x: Tensor| raise(x.bincount(0)))
@@ -111,16 +123,34 @@ fn counting(library: &mut Library) {
 fn scattering(library: &mut Library) {
     type Scatter = fn(&Tensor, i64, &Tensor, &Tensor) -> TensorResult<Tensor>;
     for (name, function, text) in [
-        ("scatter", Tensor::scatter as Scatter, "A copy in which `src` is written at `index` along an axis, as in PyTorch; a number is written everywhere.\n\n```rhai\nzeros([1, 3]).scatter(1, tensor([[2]]), 5).to_array() // => [[0.0, 0.0, 5.0]]\n```"),
-        ("scatter_add", Tensor::scatter_add, "A copy to which `src` is added at `index` along an axis; repeated places add up.\n\n```rhai\nzeros([3]).scatter_add(0, tensor([1, 1]), ones([2])).to_array() // => [0.0, 2.0, 0.0]\n```"),
+        (
+            "scatter",
+            Tensor::scatter as Scatter,
+            "A copy in which `src` is written at `index` along an axis, as in PyTorch; a number is written everywhere.\n\n```rhai\nzeros([1, 3]).scatter(1, tensor([[2]]), 5).to_array() // => [[0.0, 0.0, 5.0]]\n```",
+        ),
+        (
+            "scatter_add",
+            Tensor::scatter_add,
+            "A copy to which `src` is added at `index` along an axis; repeated places add up.\n\n```rhai\nzeros([3]).scatter_add(0, tensor([1, 1]), ones([2])).to_array() // => [0.0, 2.0, 0.0]\n```",
+        ),
     ] {
         library
-            .method::<Tensor>(name, "(axis: int, index: Tensor, src: Tensor | number) -> Tensor", text)
-            .call(move |x: Tensor, axis: i64, index: Tensor, src: Dynamic| -> Outcome<Tensor> {
-                let src = operand(&src, &x).map_err(|fault| fault.at(Spot::Argument(2)))?;
-                let src = if src.rank() == 0 { raise(src.broadcast_to(index.dims()))? } else { src };
-                raise(function(&x, axis, &index, &src))
-            });
+            .method::<Tensor>(
+                name,
+                "(axis: int, index: Tensor, src: Tensor | number) -> Tensor",
+                text,
+            )
+            .call(
+                move |x: Tensor, axis: i64, index: Tensor, src: Dynamic| -> Outcome<Tensor> {
+                    let src = operand(&src, &x).map_err(|fault| fault.at(Spot::Argument(2)))?;
+                    let src = if src.rank() == 0 {
+                        raise(src.broadcast_to(index.dims()))?
+                    } else {
+                        src
+                    };
+                    raise(function(&x, axis, &index, &src))
+                },
+            );
     }
     library
         .method::<Tensor>("index_add", "(axis: int, index: Tensor, src: Tensor) -> Tensor", "A copy to which the places of `src` are added at `index` along an axis; repeated places add up.\n\n```rhai\nzeros([3]).index_add(0, tensor([0, 0]), ones([2])).to_array() // => [2.0, 0.0, 0.0]\n```")

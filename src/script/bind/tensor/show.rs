@@ -79,7 +79,11 @@ fn statistics(x: &Tensor) -> rhapsode_tensor::Result<String> {
 
 /// A matrix, or a vector as a row, as an HTML table.
 fn cells(x: &Tensor, html: &mut String) -> rhapsode_tensor::Result<()> {
-    let matrix = if x.rank() == 1 { x.unsqueeze(0)? } else { x.clone() };
+    let matrix = if x.rank() == 1 {
+        x.unsqueeze(0)?
+    } else {
+        x.clone()
+    };
     let (rows, row_gap) = ends(matrix.dim(0)?)?;
     let (columns, column_gap) = ends(matrix.dim(1)?)?;
     let matrix = matrix
