@@ -32,7 +32,12 @@ pub(super) fn bind(library: &mut Library) {
             "#,
         )
         .call(|x: &mut Tensor, i: i64| raise(x.select(0, i)))
-        .call(|x: &mut Tensor, index: Dynamic| raise_fault(part(x, &index)));
+        .call(|x: &mut Tensor, r: std::ops::Range<i64>| raise_fault(slice(x, 0, r.start, r.end)))
+        .call(|x: &mut Tensor, r: std::ops::RangeInclusive<i64>| {
+            raise_fault(slice(x, 0, *r.start(), end_of(&r)))
+        })
+        .call(|x: &mut Tensor, spec: Array| raise_fault(by_axes(x, &spec)))
+        .call(|x: &mut Tensor, picks: Tensor| raise_fault(by_tensor(x, &picks)));
     joins(library);
 }
 
