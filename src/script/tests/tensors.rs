@@ -421,9 +421,9 @@ fn errors_point_at_what_is_meant() {
         "[5]",
     );
     check(
-        "let x = ones([2]); x[0] = 1.0;",
+        "let x = ones([2]); x[0] = \"a\";",
         Kind::Type,
-        "Tensor[int] cannot be set to float",
+        "expected Tensor or number, got string",
         "[0]",
     );
     check(
