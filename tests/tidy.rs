@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     (
         "rhapsode-benches",
         "benches",
-        &["rhapsode-models", "rhapsode-tensor"],
+        &["rhapsode-models", "rhapsode-script", "rhapsode-tensor"],
     ),
 ];
 

@@ -33,6 +33,9 @@ pub(crate) struct Library {
     types: Types,
 }
 
+/// Rhai's name for `x[i] = v`: `FuncRegistration::new_index_setter` cannot go into a module raw.
+const INDEX_SETTER: &str = "index$set$";
+
 /// One documented name, to which overloads are added with [`Binding::call`].
 pub(crate) struct Binding<'a> {
     library: &'a mut Library,
@@ -148,7 +151,7 @@ impl Library {
             EntryKind::Operator,
             signature,
             text,
-            |_| FuncRegistration::new_index_setter(),
+            |_| FuncRegistration::new(INDEX_SETTER),
         )
     }
 
@@ -295,7 +298,9 @@ impl Binding<'_> {
         R: Variant + Clone,
         FUNC: RhaiNativeFunc<A, N, X, R, F> + Send + Sync + 'static,
     {
-        let native = guarded(function.into_rhai_function(true, true));
+        // An assignment alone changes its receiver: Rhai then refuses it on constants.
+        let is_pure = self.name != "[]=";
+        let native = guarded(function.into_rhai_function(is_pure, true));
         if let Some(entry) = self.library.entries.get_mut(self.entry) {
             entry.overloads.push(Overload {
                 takes: FUNC::param_types().to_vec(),

@@ -28,6 +28,11 @@ pub(crate) fn explain(error: &EvalAltResult, style: calls::Style, names: &Names)
         }
         ErrorIndexingType(types, _) => indexing(types),
         ErrorAssignmentToConstant(name, _) => constant(name),
+        // Rhai's name of `x[i] = v`.
+        ErrorNonPureMethodCallOnConstant(name, _) if name == "index$set$" => {
+            Fault::new(Kind::Value, "a constant cannot be assigned into")
+                .hint("declare it with `let`")
+        }
         ErrorNonPureMethodCallOnConstant(name, _) => {
             let name = name.rsplit('$').next().unwrap_or(name);
             Fault::new(

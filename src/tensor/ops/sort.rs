@@ -181,7 +181,7 @@ impl Tensor {
     /// is not counted. The dtype is that of `self`. Refuses tracked input.
     pub fn histc(&self, bins: usize, low: f64, high: f64) -> Result<Tensor> {
         untracked("histc", self)?;
-        if bins == 0 || !(low < high) || !(high - low).is_finite() {
+        if bins == 0 || low >= high || !(high - low).is_finite() {
             let detail =
                 format!("expected bins >= 1 and low < high, got {bins} bins of [{low}, {high}]");
             return Err(Error::Value {

@@ -116,7 +116,7 @@ pub(super) fn bind(library: &mut Library) {
             ```
             "#,
         )
-        .call(|a: &mut Tensor, b: Tensor| raise(a.matmul(&b)));
+        .call(|a: Tensor, b: Tensor| raise(a.matmul(&b)));
     library
         .operator("-", "(x: Tensor) -> Tensor", "The negative.")
         .call(|x: Tensor| raise(x.neg()));
@@ -154,15 +154,16 @@ pub(super) fn both_sides(binding: crate::library::Binding, operation: Operation)
         .call(move |a: f64, b: Tensor| raise(float(a, &b).and_then(|a| operation(&a, &b))));
 }
 
-/// Tensor and tensor, tensor and number.
+/// Tensor and tensor, tensor and number. Methods take their tensor by value (a cheap clone): one by
+/// reference might change it, so that Rhai would write `x[0]` back into `x` after `x[0].add(1)`.
 pub(super) fn with_receiver(
     binding: crate::library::Binding,
     operation: Operation,
 ) -> crate::library::Binding {
     binding
-        .call(move |a: &mut Tensor, b: Tensor| raise(operation(a, &b)))
-        .call(move |a: &mut Tensor, b: i64| raise(int(b, a).and_then(|b| operation(a, &b))))
-        .call(move |a: &mut Tensor, b: f64| raise(float(b, a).and_then(|b| operation(a, &b))))
+        .call(move |a: Tensor, b: Tensor| raise(operation(&a, &b)))
+        .call(move |a: Tensor, b: i64| raise(int(b, &a).and_then(|b| operation(&a, &b))))
+        .call(move |a: Tensor, b: f64| raise(float(b, &a).and_then(|b| operation(&a, &b))))
 }
 
 /// An int beside a tensor: floats keep their dtype, whole numbers become i64 (so that bytes do not wrap).

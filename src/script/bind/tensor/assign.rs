@@ -4,7 +4,9 @@
 //! (in PyTorch a view would follow). So history stays right: an assignment into a tracked tensor is an operation like any
 //! other, and gradients flow to both the rest of the old values and the new ones.
 
-use rhai::Dynamic;
+use std::ops::{Range, RangeInclusive};
+
+use rhai::{Array, Dynamic};
 use rhapsode_tensor::{DType, Tensor, is_recording};
 
 use super::{index::part, operand};
@@ -28,10 +30,21 @@ pub(super) fn bind(library: &mut Library) {
             ```
             "#,
         )
-        .call(|x: &mut Tensor, index: Dynamic, value: Dynamic| -> Outcome<()> {
-            *x = assigned(x, &index, &value)?;
-            Ok(())
+        .call(|x: &mut Tensor, i: i64, value: Dynamic| assign(x, Dynamic::from(i), &value))
+        .call(|x: &mut Tensor, r: Range<i64>, value: Dynamic| assign(x, Dynamic::from(r), &value))
+        .call(|x: &mut Tensor, r: RangeInclusive<i64>, value: Dynamic| {
+            assign(x, Dynamic::from(r), &value)
+        })
+        .call(|x: &mut Tensor, spec: Array, value: Dynamic| assign(x, Dynamic::from(spec), &value))
+        .call(|x: &mut Tensor, picks: Tensor, value: Dynamic| {
+            assign(x, Dynamic::from(picks), &value)
         });
+}
+
+// Not one overload for any index: Rhai tries an index where a property is missing, and `x.name = 1` must say so.
+fn assign(x: &mut Tensor, index: Dynamic, value: &Dynamic) -> Outcome<()> {
+    *x = assigned(x, &index, value)?;
+    Ok(())
 }
 
 fn assigned(x: &Tensor, index: &Dynamic, value: &Dynamic) -> Result<Tensor, Fault> {

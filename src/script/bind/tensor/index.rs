@@ -32,7 +32,12 @@ pub(super) fn bind(library: &mut Library) {
             "#,
         )
         .call(|x: &mut Tensor, i: i64| raise(x.select(0, i)))
-        .call(|x: &mut Tensor, index: Dynamic| raise_fault(part(x, &index)));
+        .call(|x: &mut Tensor, r: std::ops::Range<i64>| raise_fault(slice(x, 0, r.start, r.end)))
+        .call(|x: &mut Tensor, r: std::ops::RangeInclusive<i64>| {
+            raise_fault(slice(x, 0, *r.start(), end_of(&r)))
+        })
+        .call(|x: &mut Tensor, spec: Array| raise_fault(by_axes(x, &spec)))
+        .call(|x: &mut Tensor, picks: Tensor| raise_fault(by_tensor(x, &picks)));
     joins(library);
 }
 
@@ -135,9 +140,6 @@ pub(super) fn part(x: &Tensor, index: &Dynamic) -> Result<Tensor, Fault> {
         x.dim_of(0)?;
         return Ok(x.select(0, i)?);
     }
-    if index.is_unit() {
-        return Ok(x.clone());
-    }
     if let Some(spec) = index.read_lock::<Array>() {
         return by_axes(x, &spec);
     }
@@ -151,7 +153,7 @@ pub(super) fn part(x: &Tensor, index: &Dynamic) -> Result<Tensor, Fault> {
         return slice(x, 0, *r.start(), end_of(&r));
     }
     Err(Fault::expected(
-        "int, range, (), Tensor or an array of these",
+        "int, range, Tensor or an array of these",
         type_word(index.type_name()),
     ))
 }

@@ -148,7 +148,7 @@ pub(super) fn bind(library: &mut Library) {
     for (name, function, text) in ELEMENTWISE {
         library
             .method::<Tensor>(name, "() -> Tensor", text)
-            .call(move |x: &mut Tensor| raise(function(x)));
+            .call(move |x: Tensor| raise(function(&x)));
     }
     reductions(library);
     spreads(library);
@@ -347,7 +347,7 @@ fn picks(library: &mut Library) {
 fn conversions(library: &mut Library) {
     library
         .method::<Tensor>("item", "() -> number", "The number of a tensor of one element.\n\n```rhai\ntensor([2.5]).item() // => 2.5\n```")
-        .call(|x: &mut Tensor| -> Outcome<Dynamic> {
+        .call(|x: Tensor| -> Outcome<Dynamic> {
             // Whole numbers beyond 2^53 do not survive a detour over f64.
             match (x.dtype(), x.len()) {
                 (DType::I64, 1) => Ok(raise(x.to_ints("item"))?.first().map_or(Dynamic::UNIT, |&v| Dynamic::from(v))),
@@ -361,12 +361,18 @@ fn conversions(library: &mut Library) {
             if let Some(dtype) = dtype_named(what) {
                 return raise(x.to_dtype(dtype));
             }
-            let known = device_named(what).map(|_| x);
-            Ok(known.map_err(|fault| if fault.message.contains("not a device") { fault.hint("or a dtype: \"bool\", \"u8\", \"i64\", \"bf16\", \"f32\", \"f64\"") } else { fault })?)
+            device_named(what).map_err(|fault| match fault.message.contains("not a device") {
+                true => Fault::value(format!("{what:?} is neither a dtype nor a device"))
+                    .at(Spot::Argument(0))
+                    .hint("dtypes: \"bool\", \"u8\", \"i64\", \"bf16\", \"f32\", \"f64\"")
+                    .hint("devices: \"cpu\", \"cuda\", \"cuda:1\", \"auto\""),
+                false => fault,
+            })?;
+            Ok(x)
         });
     library
         .method::<Tensor>("describe", "() -> map", "The statistics: `count`, `nan` and `inf` (how many are), and of the finite elements `min`, `mean`, `max` and `std`.\n\n```rhai\ntensor([1.0, 3.0]).describe().mean // => 2.0\n```")
-        .call(|x: &mut Tensor| -> Outcome<Map> {
+        .call(|x: Tensor| -> Outcome<Map> {
             let found = raise(x.statistics())?;
             let mut map = Map::new();
             for (name, count) in [("count", found.count), ("nan", found.nan), ("inf", found.infinite)] {
