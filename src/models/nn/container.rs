@@ -28,10 +28,8 @@ impl Module for Sequential {
     }
 
     fn build(&self, build: &mut Build) -> Result<()> {
-        let named = self.layers.iter().enumerate();
-        named
-            .map(|(i, layer)| build.within(&format!("layers.{i}"), layer.module()))
-            .collect()
+        let mut named = self.layers.iter().enumerate();
+        named.try_for_each(|(i, layer)| build.within(&format!("layers.{i}"), layer.module()))
     }
 
     fn forward(&self, pass: &mut Pass, x: &Tensor, _: &[&Tensor]) -> Result<Tensor> {

@@ -5,6 +5,7 @@ use std::{collections::HashSet, ops::ControlFlow};
 use rhapsode_models::{
     Error, Result,
     checkpoint::Checkpoint,
+    flow::{NetKind, RectifiedFlow, VelocityOptions, rectified::SampleOptions},
     nn::{self, Dropout, Kind, Layer, Linear, Net, NetFitOptions, Sequential},
     observe::{Silent, Step},
 };
@@ -323,6 +324,33 @@ fn parts_share_the_parameters_of_the_whole() {
     assert!(encoder.fit(&x, &y, &options, &mut Silent).is_err());
     let copy = encoder.duplicate().unwrap();
     assert!(Net::sequential(vec![copy], 0).is_ok());
+}
+
+#[test]
+fn a_flow_of_images_is_restored_with_its_unet() {
+    let options = VelocityOptions {
+        shape: vec![1, 4, 4],
+        net: NetKind::Unet,
+        base: 4,
+        classes: 2,
+        ..VelocityOptions::default()
+    };
+    let flow = RectifiedFlow::new(options, 3, DType::F64).unwrap();
+    let again = RectifiedFlow::restore(&flow.checkpoint()).unwrap();
+    assert_eq!(flow.options(), again.options());
+    let draw = |flow: &RectifiedFlow, label| {
+        let options = SampleOptions {
+            steps: Some(2),
+            label,
+            guidance: 2.0,
+            ..SampleOptions::default()
+        };
+        let x = flow.sample(3, &options, &mut Silent).unwrap();
+        assert_eq!(x.dims(), [3, 1, 4, 4]);
+        x.to_vec().unwrap()
+    };
+    assert_eq!(draw(&flow, Some(1)), draw(&again, Some(1)));
+    assert_ne!(draw(&flow, Some(1)), draw(&flow, Some(0)));
 }
 
 #[test]
