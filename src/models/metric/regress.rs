@@ -78,12 +78,18 @@ pub fn correlation(x: &Tensor, y: &Tensor, options: &CorrelationOptions) -> Resu
     if options.kind == CorrelationKind::Spearman {
         (a, b) = (ranks(&a), ranks(&b));
     }
-    let centre = |v: &mut [f64]| -> f64 {
+    // Centred and of largest size 1, so that no square overflows; the sum of the squares.
+    let normalize = |v: &mut [f64]| -> f64 {
         let mean = v.iter().sum::<f64>() / n as f64;
-        v.iter_mut().for_each(|v| *v -= mean);
-        v.iter().map(|v| v * v).sum::<f64>().sqrt()
+        let largest = v.iter().fold(0.0, |a: f64, b| a.max((b - mean).abs()));
+        if largest > 0.0 {
+            v.iter_mut().for_each(|v| *v = (*v - mean) / largest);
+        } else {
+            v.fill(0.0);
+        }
+        v.iter().map(|v| v * v).sum()
     };
-    let scale = centre(&mut a) * centre(&mut b);
+    let scale = (normalize(&mut a) * normalize(&mut b)).sqrt();
     if n < 2 || scale == 0.0 {
         let message = format!(
             "expected elements that differ in both tensors, got {n} of which one's are equal"

@@ -50,17 +50,9 @@ impl Object for Table {
     const NAME: &'static str = "Table";
 
     fn text(&self) -> String {
-        let widths: Vec<usize> = cells(self)
-            .iter()
-            .map(|column| {
-                column
-                    .iter()
-                    .map(|cell| cell.chars().count())
-                    .max()
-                    .unwrap_or(0)
-            })
-            .collect();
         let columns = cells(self);
+        let width = |column: &Vec<String>| column.iter().map(|cell| cell.chars().count()).max();
+        let widths: Vec<usize> = columns.iter().map(|c| width(c).unwrap_or(0)).collect();
         let mut text = format!(
             "Table of {} rows, {} columns\n",
             self.rows(),

@@ -25,8 +25,15 @@ impl Object for Measure {
     }
 }
 
+/// An operator of two numbers.
+type Binary = fn(f64, f64) -> f64;
+/// A comparison of two numbers.
+type Comparison = fn(&f64, &f64) -> bool;
+/// A function of a number.
+type Unary = fn(f64) -> f64;
+
 /// Arithmetic, whose result is a plain float.
-const ARITHMETIC: [(&str, fn(f64, f64) -> f64); 6] = [
+const ARITHMETIC: [(&str, Binary); 6] = [
     ("+", |a, b| a + b),
     ("-", |a, b| a - b),
     ("*", |a, b| a * b),
@@ -36,7 +43,7 @@ const ARITHMETIC: [(&str, fn(f64, f64) -> f64); 6] = [
 ];
 
 /// Comparisons of the values.
-const COMPARISONS: [(&str, fn(&f64, &f64) -> bool); 6] = [
+const COMPARISONS: [(&str, Comparison); 6] = [
     ("==", f64::eq),
     ("!=", f64::ne),
     ("<", f64::lt),
@@ -46,7 +53,7 @@ const COMPARISONS: [(&str, fn(&f64, &f64) -> bool); 6] = [
 ];
 
 /// Functions that floats have as well.
-const FUNCTIONS: [(&str, fn(f64) -> f64, &str); 8] = [
+const FUNCTIONS: [(&str, Unary, &str); 8] = [
     ("abs", f64::abs, "The absolute value."),
     ("sqrt", f64::sqrt, "The square root."),
     ("exp", f64::exp, "e to its power."),
@@ -99,7 +106,7 @@ pub(crate) fn bind(library: &mut Library) {
             .method::<Measure>(name, "() -> float", text)
             .call(move |a: &mut Measure| f(a.value));
     }
-    for (name, f) in [("min", f64::min as fn(f64, f64) -> f64), ("max", f64::max)] {
+    for (name, f) in [("min", f64::min as Binary), ("max", f64::max)] {
         library
             .method::<Measure>(
                 name,

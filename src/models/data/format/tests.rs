@@ -502,7 +502,8 @@ fn damage_is_never_more_than_an_error() {
     let png = std::fs::read(&path).unwrap();
     let header = br#"{"h":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
     let safe = [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4]].concat();
-    let read: [(&[u8], fn(&Path)); 6] = [
+    type Reader = fn(&Path);
+    let read: [(&[u8], Reader); 6] = [
         (NPZ, |p| drop(npy::read_npz(p))),
         (PARQUET, |p| {
             drop(parquet::read(
