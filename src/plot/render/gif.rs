@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 const COLORS: usize = 256;
 /// So many of the most frequent colours are kept as they are: ground, ink and lines do not flicker.
-const EXACT: usize = 96;
+const EXACT: usize = 64;
 /// The palette is made from so many frames.
 const SAMPLES: usize = 8;
 
@@ -115,11 +115,12 @@ fn palette(counts: HashMap<Rgb, u64>) -> Vec<Rgb> {
     let rest = colors.split_off(EXACT);
     let mut boxes = vec![rest];
     while boxes.len() < COLORS - EXACT {
-        // The box with the longest side, weighted by how much of the picture it is.
+        // The box with the longest side, weighted a little by how much of the picture it is: a title is few pixels, and
+        // is to stay black beside a cloud of blue points.
         let size = |part: &Vec<(Rgb, u64)>| {
             let (_, length) = longest_side(part);
             let pixels: u64 = part.iter().map(|(_, n)| n).sum();
-            (length as f64) * (pixels as f64).sqrt()
+            f64::from(length) * (pixels as f64).powf(0.25)
         };
         let sizes = boxes.iter().map(size).enumerate();
         let Some((widest, _)) = sizes
@@ -133,10 +134,11 @@ fn palette(counts: HashMap<Rgb, u64>) -> Vec<Rgb> {
         part.sort_by_key(|(rgb, _)| (rgb.get(channel).copied(), *rgb));
         let half = part.iter().map(|(_, n)| n).sum::<u64>() / 2;
         let mut sum = 0;
-        let cut = part.partition_point(|(_, n)| {
+        let beyond = |(_, n): &(Rgb, u64)| {
             sum += n;
-            sum <= half
-        });
+            sum > half
+        };
+        let cut = part.iter().position(beyond).unwrap_or(1);
         let upper = part.split_off(cut.clamp(1, part.len() - 1));
         boxes.extend([part, upper]);
     }
@@ -218,6 +220,25 @@ mod tests {
             near.iter()
                 .zip([200u8, 100, 60])
                 .all(|(a, b)| a.abs_diff(b) < 60),
+            "{near:?}"
+        );
+    }
+
+    #[test]
+    fn a_few_dark_pixels_are_not_tinted_by_many_blue_ones() {
+        // Blends of blue and white, and of blue and blue, as of translucent discs; and the edge of a dark letter.
+        let blend = |t: u32, to: u32| [t, 114 + t * 141 / 255, to].map(|v| v.min(255) as u8);
+        let cloud =
+            (0..250u32).flat_map(|t| (178..190).map(move |to| (blend(t, to + t / 4), 5000)));
+        let ink = (26..200u8).map(|v| ([v, v + 3, v + 7], 20));
+        let counts: HashMap<Rgb, u64> = cloud.chain(ink).collect();
+        let mut lookup = Lookup::new(palette(counts));
+        let index = lookup.index([26, 29, 33]);
+        let near = lookup.colors[usize::from(index)];
+        assert!(
+            near.iter()
+                .zip([26u8, 29, 33])
+                .all(|(a, b)| a.abs_diff(b) < 20),
             "{near:?}"
         );
     }

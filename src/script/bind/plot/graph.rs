@@ -42,11 +42,8 @@ fn graph(edges: &Dynamic, mut map: Map) -> Outcome<Figure> {
     let positions = of_option(&mut map, "positions", |value| pairs(value, 0))?;
     let values = of_option(&mut map, "values", |value| list(value, 0))?;
     let mut chosen: GraphOptions = options::read_besides(&map, &["positions", "values"])?;
-    let (ends, weights, names) = match edges.read_lock::<Tensor>() {
-        Some(_) => {
-            let (ends, weights) = of_tensor(edges)?;
-            (ends, weights, Vec::new())
-        }
+    let ((ends, weights), names) = match edges.read_lock::<Tensor>() {
+        Some(_) => (of_tensor(edges)?, Vec::new()),
         None => of_array(edges)?,
     };
     if chosen.labels.is_empty() {
@@ -75,6 +72,7 @@ fn node(value: f64) -> Result<usize, Fault> {
     }
 }
 
+/// Edges and, where they have any, their weights.
 type Ends = (Vec<[usize; 2]>, Option<Vec<f64>>);
 
 fn of_tensor(edges: &Dynamic) -> Result<Ends, Fault> {
@@ -94,7 +92,7 @@ fn of_tensor(edges: &Dynamic) -> Result<Ends, Fault> {
 }
 
 /// Edges out of nested arrays, and the names of the nodes where they have names.
-fn of_array(edges: &Dynamic) -> Result<(Vec<[usize; 2]>, Option<Vec<f64>>, Vec<String>), Fault> {
+fn of_array(edges: &Dynamic) -> Result<(Ends, Vec<String>), Fault> {
     let unfit = |value: &Dynamic| {
         let got = type_word(value.type_name()).to_string();
         Fault::expected("an array of edges or a Tensor", &got)
@@ -135,7 +133,7 @@ fn of_array(edges: &Dynamic) -> Result<(Vec<[usize; 2]>, Option<Vec<f64>>, Vec<S
         )));
     }
     let weights = (!weights.is_empty()).then_some(weights);
-    Ok((ends, weights, names))
+    Ok(((ends, weights), names))
 }
 
 /// The node at one end of an edge; a name is numbered when it is first met.
