@@ -162,6 +162,8 @@ impl Stream {
         match dtype {
             DType::F32 => draw(true),
             DType::F64 => draw(false),
+            // Rounding must not reach the 1 that uniform numbers stay below.
+            DType::BF16 if !normal => draw(true)?.clamp(0.0, 1.0 - 1.0 / 256.0)?.to_dtype(dtype),
             DType::BF16 => draw(true)?.to_dtype(dtype),
             got => Err(Error::DType {
                 op,

@@ -152,7 +152,14 @@ fn format_all(values: &[f64], dtype: DType) -> Vec<String> {
 /// `-0.0000` says nothing that `0.0000` does not.
 fn without_negative_zero(word: String) -> String {
     match word.strip_prefix('-') {
-        Some(rest) if rest.bytes().all(|b| matches!(b, b'0' | b'.')) => rest.to_string(),
+        Some(rest)
+            if rest
+                .trim_end_matches("e0")
+                .bytes()
+                .all(|b| matches!(b, b'0' | b'.')) =>
+        {
+            rest.to_string()
+        }
         _ => word,
     }
 }

@@ -132,3 +132,18 @@ fn a_bf16_parameter_steps_in_f32() {
     assert_eq!(w.dtype(), DType::BF16);
     assert_eq!(w.to_vec().unwrap(), [1.5; 4]);
 }
+
+#[test]
+fn uniform_numbers_stay_below_one_in_every_dtype() {
+    let draw = rhapsode_tensor::random::Stream::new(0, "below one");
+    for dtype in [DType::BF16, DType::F32, DType::F64] {
+        let x = draw.rand(&[10_000], dtype).unwrap();
+        assert!(x.max_all().unwrap().item().unwrap() < 1.0, "{dtype:?}");
+    }
+}
+
+#[test]
+fn no_negative_zero_is_printed() {
+    assert!(f32s(&[-0.0, 1e-8, 1.0]).to_string().contains(" 0.0000e0"));
+    assert!(!f32s(&[-4e-5, 0.01]).to_string().contains('-'));
+}
