@@ -60,58 +60,29 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// Promised names that are not bound yet.
-const MISSING: &[&str] = &[
-    "RectifiedFlow.log_prob",
-    "RectifiedFlow.score",
-    "Tensor.cumsum",
-    "Tensor.sort",
-    "Tensor.topk",
-    "data::csv",
-    "data::mnist",
-    "data::npy",
-    "data::npz",
-    "data::parquet",
-    "data::safetensors",
-    "jvp",
-    "metric::mmd",
-    "metric::sinkhorn",
-    "nn::attention",
-    "nn::conv1d",
-    "nn::conv2d",
-    "nn::custom",
-    "nn::dropout",
-    "nn::embedding",
-    "nn::group_norm",
-    "nn::gru",
-    "nn::layer_norm",
-    "nn::linear",
-    "nn::rms_norm",
-    "nn::sequential",
-    "ode::sde",
-    "ode::solve",
-    "optim::adagrad",
-    "optim::ademamix",
-    "optim::clip_grad_norm",
-    "optim::ema",
-    "optim::lamb",
-    "optim::lars",
-    "optim::lion",
-    "optim::momentum",
-    "optim::rmsprop",
-    "optim::schedule",
-    "optim::sgd",
-    "plot::bar",
-    "plot::contour",
-    "plot::graph",
-    "plot::quiver",
-    "vjp",
-];
+const MISSING: &[&str] = &["RectifiedFlow.score", "jvp", "vjp"];
 
 /// Functions and methods whose text has no example that runs.
 const WITHOUT_EXAMPLE: &[&str] = &[
     "Batches.at",
-    "Mlp.forward",
-    "Optimizer.set",
+    "Ema.apply",
+    "Ema.swap",
+    "Ema.update",
+    "FileStream.at",
+    "Guest.forward",
+    "Measure.abs",
+    "Measure.ceiling",
+    "Measure.exp",
+    "Measure.floor",
+    "Measure.ln",
+    "Measure.max",
+    "Measure.min",
+    "Measure.round",
+    "Measure.sqrt",
+    "Measure.to_float",
+    "Measure.to_map",
+    "MetricLog.close",
+    "Net.parameters",
     "Standardized.apply",
     "Standardized.invert",
     "Tensor.abs",
@@ -124,7 +95,6 @@ const WITHOUT_EXAMPLE: &[&str] = &[
     "Tensor.div",
     "Tensor.erf",
     "Tensor.exp",
-    "Tensor.flatten",
     "Tensor.gelu",
     "Tensor.len",
     "Tensor.log",
@@ -151,7 +121,15 @@ const WITHOUT_EXAMPLE: &[&str] = &[
 ];
 
 /// Names whose summary does not end as a sentence does, or whose signature is not one.
-const UNTIDY: &[&str] = &["plot::line", "plot::scatter"];
+const UNTIDY: &[&str] = &[
+    "einsum",
+    "plot::bar",
+    "plot::contour",
+    "plot::errorbar",
+    "plot::line",
+    "plot::quiver",
+    "plot::scatter",
+];
 
 /// Options (`name: option`) without a text, or without a default that is told.
 const WITHOUT_DEFAULT: &[&str] = &[];

@@ -388,7 +388,8 @@ mod tests {
         let (with, without) = (find(), no_grad(find));
         assert!(with.is_tracked() && !without.is_tracked());
         for (a, b) in with.to_vec().unwrap().iter().zip(without.to_vec().unwrap()) {
-            assert!((a - b).abs() < 1e-12);
+            // Recorded steps are summed in another order; the solver's tolerance is 1e-9.
+            assert!((a - b).abs() < 1e-9, "{a} {b}");
         }
     }
 

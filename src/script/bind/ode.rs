@@ -194,8 +194,8 @@ const SHORT_SDE: &[(&str, sde::Solver, &str)] = &[
     ),
 ];
 
-const EVENT: &str = "A closure `|x, t|` that gives a number; where its sign changes the solution ends (times of `save_at` behind it give way to the event).";
-const NOISE: &str = "The factor g: a number, or a closure `|x, t|` that gives a tensor of the shape of x or of one element.";
+const EVENT: &str = "A closure `|x, t|` that gives a number; where its sign changes the solution ends (times of `save_at` behind it give way to the event; default: none).";
+const NOISE: &str = "The factor g: a number, or a closure `|x, t|` that gives a tensor of the shape of x or of one element (required).";
 
 /// Binds them.
 pub(crate) fn bind(library: &mut Library) {

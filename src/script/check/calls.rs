@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Calls that Rhai treats apart; their arguments are its own affair.
-const KEYWORDS: [&str; 9] = [
+const KEYWORDS: [&str; 12] = [
     "print",
     "debug",
     "type_of",
@@ -22,6 +22,10 @@ const KEYWORDS: [&str; 9] = [
     "is_def_var",
     "is_def_fn",
     "is_shared",
+    // Functions without parameters stand in no list of Rhai's that can be told from ours.
+    "PI",
+    "E",
+    "timestamp",
 ];
 
 impl<'a> Checker<'a> {

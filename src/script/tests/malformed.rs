@@ -211,7 +211,7 @@ fn types_values_and_options_that_do_not_fit() {
         "input()",
         "input(\"x\")",
         "password()",
-        "help(\"nothing of that name\")",
+        "help(\"zzqxzzqx\")",
         "clear_output(1)",
         "param(1)",
         "grad(1, 2)",

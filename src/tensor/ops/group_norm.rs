@@ -36,10 +36,12 @@ impl Tensor {
         }
         let mut channels = vec![1; self.rank() - 1];
         channels[0] = c;
-        self.reshape(&[n, groups, self.len() / (n * groups)])?
-            .normalise("group_norm", eps, true)?
-            .reshape(self.dims())?
-            .mul(&weight.reshape(&channels)?)?
-            .add(&bias.reshape(&channels)?)
+        self.wide(|x| {
+            x.reshape(&[n, groups, x.len() / (n * groups)])?
+                .normalise("group_norm", eps, true)?
+                .reshape(x.dims())?
+                .mul(&weight.reshape(&channels)?)?
+                .add(&bias.reshape(&channels)?)
+        })
     }
 }

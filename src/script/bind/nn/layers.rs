@@ -440,20 +440,6 @@ fn joined(library: &mut Library) {
         });
 }
 
-/// Options of a network of one's own.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "read by its schema; the values are taken out by hand"
-)]
-struct CustomOptions {
-    /// Named first values of the parameters, a map of Tensors (required).
-    params: serde_json::Value,
-    /// What it computes, a closure `|p, x|` of the map of parameters and the input (required).
-    forward: serde_json::Value,
-}
-
 fn custom(library: &mut Library) {
     library
         .function(
@@ -469,7 +455,9 @@ fn custom(library: &mut Library) {
             ```
             "#,
         )
-        .options::<CustomOptions>()
+        .options::<Nothing>()
+        .besides("params", "map", None, "Named first values of the parameters, a map of Tensors (required).")
+        .besides("forward", "closure", None, "What it computes, a closure `|p, x|` of the map of parameters and the input (required).")
         .call(|call: NativeCallContext, mut map: Map| -> Outcome<Net> {
             let missing = |key: &str| Fault::new(crate::Kind::Option, format!("option `{key}` must be given"));
             let params = options::take::<Map>(&mut map, "params", "a map of Tensors")?;
