@@ -213,6 +213,7 @@ fn every_option_has_a_text_and_a_default() {
             let default = option.default.is_some()
                 || option.required
                 || option.text.to_lowercase().contains("default")
+                || option.text.contains("(required)")
                 || option.kind.contains("()");
             if option.text.trim().is_empty() || !default {
                 wrong.push(format!("{}: {}", topic.name, option.name));

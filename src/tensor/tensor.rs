@@ -362,7 +362,7 @@ pub(crate) fn with_slice<T: WithDType, R>(
         memory::ensure(data.elem_count(), size_of::<T>())?;
     }
     let data = if widen {
-        data.contiguous()?.to_dtype(T::DTYPE)?
+        cast(&data.contiguous()?, T::DTYPE)?
     } else {
         data.contiguous()?
     };
@@ -382,6 +382,21 @@ pub(crate) fn with_slice<T: WithDType, R>(
     };
     // A view of nothing may start beyond the end.
     Ok(f(all.get(start..end).unwrap_or(&[])))
+}
+
+/// The values in another storage type. candle panics on a view of nothing that starts beyond its storage.
+pub(crate) fn cast(
+    data: &candle_core::Tensor,
+    dtype: candle_core::DType,
+) -> Result<candle_core::Tensor> {
+    if data.elem_count() == 0 {
+        return Ok(candle_core::Tensor::zeros(
+            data.dims(),
+            dtype,
+            data.device(),
+        )?);
+    }
+    Ok(data.to_dtype(dtype)?)
 }
 
 /// A new CPU tensor whose elements `fill` writes; the buffer comes uninitialised in effect (zeros

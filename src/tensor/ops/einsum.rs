@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{ANY, Op};
-use crate::{Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor};
 
 const OP: &str = "einsum";
 
@@ -37,6 +37,15 @@ struct Named {
 impl Tensor {
     /// The sum that `equation` describes.
     pub fn einsum(equation: &str, operands: &[&Tensor]) -> Result<Tensor> {
+        if operands.len() > 2 && operands.iter().all(|x| x.dtype() == DType::BF16) {
+            // Pairs are joined one after another: rounded once, at the end.
+            let wide: Vec<Tensor> = operands
+                .iter()
+                .map(|x| x.to_dtype(DType::F32))
+                .collect::<Result<_>>()?;
+            let wide: Vec<&Tensor> = wide.iter().collect();
+            return Self::einsum(equation, &wide)?.to_dtype(DType::BF16);
+        }
         let compact: String = equation.chars().filter(|c| !c.is_whitespace()).collect();
         let (left, right) = match compact.split_once("->") {
             Some((left, right)) => (left, Some(right)),

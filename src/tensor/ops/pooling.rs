@@ -150,18 +150,21 @@ impl Tensor {
 
     /// The mean of each window of `[.., l]`, padding counted as zeros: `[.., l']`.
     pub fn avg_pool1d(&self, pool: &Pool<1>) -> Result<Tensor> {
-        avg_pool(self, Walk::of("avg_pool1d", self, pool)?, 1)
+        self.wide(|x| avg_pool(x, Walk::of("avg_pool1d", x, pool)?, 1))
     }
 
     /// The mean of each window of `[.., h, w]`, padding counted as zeros: `[.., h', w']`.
     pub fn avg_pool2d(&self, pool: &Pool<2>) -> Result<Tensor> {
-        avg_pool(self, Walk::of("avg_pool2d", self, pool)?, 2)
+        self.wide(|x| avg_pool(x, Walk::of("avg_pool2d", x, pool)?, 2))
     }
 
     /// Means on a grid of `sizes` over as many last axes: place `i` of `n'` is the mean over
     /// `floor(i n / n') .. ceil((i + 1) n / n')`.
     pub fn adaptive_avg_pool(&self, sizes: &[usize]) -> Result<Tensor> {
         let op = "adaptive_avg_pool";
+        if self.dtype() == crate::DType::BF16 {
+            return self.wide(|x| x.adaptive_avg_pool(sizes));
+        }
         let first = self
             .rank()
             .checked_sub(sizes.len())

@@ -39,6 +39,9 @@ impl Tensor {
     /// The last `sizes.len()` axes brought to `sizes`.
     pub fn upsample(&self, sizes: &[usize], mode: Upsample) -> Result<Tensor> {
         let op = "upsample";
+        if self.dtype() == crate::DType::BF16 {
+            return self.wide(|x| x.upsample(sizes, mode));
+        }
         let first = self
             .rank()
             .checked_sub(sizes.len())

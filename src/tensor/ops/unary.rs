@@ -288,7 +288,10 @@ impl Tensor {
             let zero = Tensor::scalar(0.0, self.dtype())?;
             return self.ne(&zero);
         }
-        let (data, from) = (self.data.to_dtype(dtype.storage())?, self.dtype());
+        let (data, from) = (
+            crate::tensor::cast(&self.data, dtype.storage())?,
+            self.dtype(),
+        );
         if !dtype.is_float() {
             return Ok(Tensor::from_candle(data));
         }

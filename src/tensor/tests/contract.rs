@@ -2,8 +2,10 @@
 //! strided, broadcast, empty and odd-length inputs, in f64 against finite differences and in f32
 //! against f64.
 
+use std::collections::BTreeSet;
+
 use rhapsode_tensor::{
-    DType, Result, Tensor, grad, jvp,
+    DType, Error, Result, Tensor, grad, jvp,
     ops::{self, Op, Shapes},
     random::Stream,
     vjp,
@@ -228,37 +230,46 @@ fn products_of_vectors_with_jacobians_agree_with_each_other() {
 
 #[test]
 fn bf16_is_f32_rounded_once() {
+    let (mut wrong, mut refused) = (Vec::new(), BTreeSet::new());
     for_all(|op, shapes| {
         let run = |dtype| {
             let x: Vec<Tensor> = inputs(op, shapes, DType::BF16)
                 .iter()
                 .map(|t| t.to_dtype(dtype).unwrap().param().unwrap())
                 .collect();
-            let y = (op.apply)(&x).unwrap();
+            let y = match (op.apply)(&x) {
+                // Factorisations and transforms refuse bf16, as PyTorch's do.
+                Err(Error::DType { got, .. }) if got == DType::BF16 => return None,
+                other => other.unwrap(),
+            };
             assert_eq!(y.dtype(), dtype, "{}", op.name);
             let loss = weigh(&y.to_dtype(DType::F64).unwrap()).unwrap();
             let grads = grad(&loss, &x.iter().collect::<Vec<_>>(), false).unwrap();
             assert!(grads.iter().all(|g| g.dtype() == dtype), "{}", op.name);
             let grads: Vec<f64> = grads.iter().flat_map(|g| g.to_vec().unwrap()).collect();
-            (y.to_vec().unwrap(), grads)
+            Some((y.to_vec().unwrap(), grads))
         };
-        let ((y, dy), (wide, dwide)) = (run(DType::BF16), run(DType::F32));
+        let (Some((y, dy)), Some((wide, dwide))) = (run(DType::BF16), run(DType::F32)) else {
+            refused.insert(op.name);
+            return;
+        };
         // Half a unit in the last of 8 bits; a gradient is rounded at every step of its way.
         for (got, exact) in y.iter().zip(&wide) {
             let allowed = exact.abs() / 256.0 + 1e-30;
-            assert!(
-                (got - exact).abs() <= allowed,
-                "{} {shapes:?}: {got} for {exact}",
-                op.name
-            );
+            if (got - exact).abs() > allowed {
+                wrong.push(format!("{} {shapes:?}: {got} for {exact}", op.name));
+            }
         }
         let scale = dwide.iter().fold(0.1f64, |m, v| m.max(v.abs()));
         for (got, exact) in dy.iter().zip(&dwide) {
-            assert!(
-                (got - exact).abs() <= 0.03 * scale,
-                "{} {shapes:?}: gradient {got} for {exact}",
-                op.name
-            );
+            if (got - exact).abs() > 0.03 * scale {
+                wrong.push(format!(
+                    "{} {shapes:?}: gradient {got} for {exact}",
+                    op.name
+                ));
+            }
         }
     });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(refused.len() < ops::ALL.len() / 4, "{refused:?}");
 }

@@ -1,9 +1,22 @@
 //! Complex numbers as a last axis of size 2: (real, imaginary).
 
-use crate::{Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor};
+
+/// Refuses bf16, whose 8 bits a transform would use up.
+pub(super) fn precise(op: &'static str, x: &Tensor) -> Result<()> {
+    match x.dtype() {
+        got @ DType::BF16 => Err(Error::DType {
+            op,
+            expected: "f32 or f64",
+            got,
+        }),
+        _ => Ok(()),
+    }
+}
 
 /// Refuses what is not complex numbers.
 pub(super) fn check(op: &'static str, x: &Tensor) -> Result<()> {
+    precise(op, x)?;
     if x.dims().last() == Some(&2) {
         return Ok(());
     }

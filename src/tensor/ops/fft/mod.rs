@@ -36,6 +36,7 @@ impl Tensor {
     /// The transform of real numbers `[.., n, ..]` along an axis: `[.., n/2 + 1, .., 2]`.
     pub fn rfft(&self, axis: i64, n: Option<usize>) -> Result<Tensor> {
         let op = "rfft";
+        complex::precise(op, self)?;
         let axis = self.axis(op, axis)?;
         let x = self.resized(op, axis, n)?;
         let y = real_to_complex(op, &x.move_last(axis)?)?;

@@ -1,7 +1,7 @@
 //! Diagonals, triangles, traces and products that make matrices.
 
 use super::with;
-use crate::{Error, Result, Tensor, memory};
+use crate::{DType, Error, Result, Tensor, memory};
 
 /// `[m, n]`: 1 where `keep(row, column)`.
 fn mask(m: usize, n: usize, keep: impl Fn(usize, usize) -> bool) -> Result<Tensor> {
@@ -102,6 +102,10 @@ impl Tensor {
                     detail,
                 });
             }
+        }
+        if self.dtype() == DType::BF16 && other.dtype() == DType::BF16 {
+            let wide = other.to_dtype(DType::F32)?;
+            return self.wide(|x| x.cross(&wide, axis));
         }
         let turn = |x: &Tensor, order: [i64; 3]| {
             x.index_select(axis, &Tensor::from_vec(order.to_vec(), &[3])?)
