@@ -41,7 +41,7 @@ pub struct EnergyOptions {
 
 /// The energy distance between samples `x`, `[n, d]`, and `y`, `[m, d]`, with its standard error.
 ///
-/// Takes time O((n + m)^2 d) and no memory beyond the samples. The error is that of [`two_sample`]: for laws that
+/// Takes time O((n + m)^2 d) and no memory beyond the samples. The error is that of `two_sample`: for laws that
 /// differ. Errors: sizes of `d` that differ, NaN or infinity, a sample of one point for the unbiased estimator.
 ///
 /// ```

@@ -18,7 +18,7 @@ use crate::{Error, Result, checkpoint::Checkpoint};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GuestOptions {
-    /// The shape of one sample, e.g. [64] or [1, 8, 8] (must be given).
+    /// The shape of one sample, e.g. `[64]` or `[1, 8, 8]` (must be given).
     pub input: Vec<usize>,
     /// What stands between the layers of the file (default "relu", as is usual there).
     pub activation: Option<Activation>,
