@@ -63,73 +63,10 @@ const NAMES: &[(&str, &str)] = &[
 const MISSING: &[&str] = &["RectifiedFlow.score", "jvp", "vjp"];
 
 /// Functions and methods whose text has no example that runs.
-const WITHOUT_EXAMPLE: &[&str] = &[
-    "Batches.at",
-    "Ema.apply",
-    "Ema.swap",
-    "Ema.update",
-    "FileStream.at",
-    "Guest.forward",
-    "Measure.abs",
-    "Measure.ceiling",
-    "Measure.exp",
-    "Measure.floor",
-    "Measure.ln",
-    "Measure.max",
-    "Measure.min",
-    "Measure.round",
-    "Measure.sqrt",
-    "Measure.to_float",
-    "Measure.to_map",
-    "MetricLog.close",
-    "Net.parameters",
-    "Standardized.apply",
-    "Standardized.invert",
-    "Tensor.abs",
-    "Tensor.add",
-    "Tensor.argmax",
-    "Tensor.argmin",
-    "Tensor.contiguous",
-    "Tensor.cos",
-    "Tensor.detach",
-    "Tensor.div",
-    "Tensor.erf",
-    "Tensor.exp",
-    "Tensor.gelu",
-    "Tensor.len",
-    "Tensor.log",
-    "Tensor.log_softmax",
-    "Tensor.logsumexp",
-    "Tensor.max",
-    "Tensor.maximum",
-    "Tensor.min",
-    "Tensor.minimum",
-    "Tensor.mul",
-    "Tensor.neg",
-    "Tensor.norm",
-    "Tensor.recip",
-    "Tensor.relu",
-    "Tensor.sigmoid",
-    "Tensor.sign",
-    "Tensor.silu",
-    "Tensor.sin",
-    "Tensor.softplus",
-    "Tensor.sqrt",
-    "Tensor.square",
-    "Tensor.sub",
-    "Tensor.tanh",
-];
+const WITHOUT_EXAMPLE: &[&str] = &[];
 
 /// Names whose summary does not end as a sentence does, or whose signature is not one.
-const UNTIDY: &[&str] = &[
-    "einsum",
-    "plot::bar",
-    "plot::contour",
-    "plot::errorbar",
-    "plot::line",
-    "plot::quiver",
-    "plot::scatter",
-];
+const UNTIDY: &[&str] = &[];
 
 /// Options (`name: option`) without a text, or without a default that is told.
 const WITHOUT_DEFAULT: &[&str] = &[];
@@ -213,7 +150,6 @@ fn every_option_has_a_text_and_a_default() {
             let default = option.default.is_some()
                 || option.required
                 || option.text.to_lowercase().contains("default")
-                || option.text.contains("(required)")
                 || option.kind.contains("()");
             if option.text.trim().is_empty() || !default {
                 wrong.push(format!("{}: {}", topic.name, option.name));
@@ -236,8 +172,24 @@ fn help_knows_every_name() {
     }
 }
 
-/// The smallest and largest number of arguments of `(a: int, b?: map) -> T`; no largest behind `...`.
+/// The smallest and largest number of arguments of `(a: int, b?: map) -> T`, or of forms with `|` between
+/// them, `(a) | (a, b) -> T`; no largest behind `...`.
 fn signature(text: &str) -> Option<(usize, Option<usize>)> {
+    let forms: Vec<&str> = text.split(") | (").collect();
+    let last = forms.len() - 1;
+    let counted = forms.iter().enumerate().map(|(i, form)| {
+        let open = if i > 0 { "(" } else { "" };
+        let close = if i < last { ")" } else { "" };
+        one_form(&format!("{open}{form}{close}"))
+    });
+    let counted = counted.collect::<Option<Vec<_>>>()?;
+    let least = counted.iter().map(|(least, _)| *least).min()?;
+    // No largest number where one form has none.
+    let most: Option<Vec<usize>> = counted.iter().map(|(_, most)| *most).collect();
+    Some((least, most.and_then(|most| most.into_iter().max())))
+}
+
+fn one_form(text: &str) -> Option<(usize, Option<usize>)> {
     let inner = text.strip_prefix('(')?;
     let mut depth = 1;
     let end = inner.find(|c: char| {
@@ -280,6 +232,12 @@ fn signatures_are_counted() {
     assert_eq!(signature("(a: int, b?: map) -> Tensor"), Some((1, Some(2))));
     assert_eq!(signature("(values...)"), Some((0, None)));
     assert_eq!(signature("()"), Some((0, Some(0))));
+    assert_eq!(signature("(a) | (a, b, c?: map) -> T"), Some((1, Some(3))));
+    assert_eq!(
+        signature("(a, b?: Tensor | (), c?) -> T"),
+        Some((1, Some(3)))
+    );
+    assert_eq!(signature("(a) | (a b) -> T"), None);
     assert_eq!(signature("(a b: int)"), None);
     assert_eq!(signature("a: int"), None);
 }

@@ -273,6 +273,17 @@ impl Binding<'_> {
         self
     }
 
+    /// Like [`Binding::besides`], for what must be given.
+    pub fn requires(self, name: &str, kind: &str, text: &str) -> Self {
+        let binding = self.besides(name, kind, None, text);
+        if let Some(entry) = binding.library.entries.get_mut(binding.entry)
+            && let Some(field) = entry.besides.last_mut()
+        {
+            field.required = true;
+        }
+        binding
+    }
+
     /// Where the method comes from: help shows it, `cite` gives it as BibTeX.
     pub fn reference(self, paper: &'static Paper) -> Self {
         if let Some(entry) = self.library.entries.get_mut(self.entry) {

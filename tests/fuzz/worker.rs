@@ -33,6 +33,7 @@ pub(crate) fn run(task: Task, first: u64) -> Result<bool, String> {
         .into_iter()
         .map(|v| (v.name, v.kind))
         .collect();
+    every_kind_is_there(&session, &variables)?;
     let end = task
         .group
         .map_or(task.cells.div_ceil(GROUP), |group| group + 1);
@@ -45,6 +46,19 @@ pub(crate) fn run(task: Task, first: u64) -> Result<bool, String> {
     }
     let _ = fs::remove_dir_all(&folder);
     Ok(true)
+}
+
+/// Every documented type has a variable, so that its methods are called on it.
+fn every_kind_is_there(session: &Session, variables: &[(String, String)]) -> Result<(), String> {
+    for topic in session.topics() {
+        let Some((owner, _)) = topic.split_once('.') else {
+            continue;
+        };
+        if !variables.iter().any(|(_, kind)| kind == owner) {
+            return Err(format!("the prelude has no variable of type {owner}"));
+        }
+    }
+    Ok(())
 }
 
 fn prepare(session: &mut Session) -> Result<(), String> {

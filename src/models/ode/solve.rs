@@ -153,6 +153,11 @@ impl Drive<'_, '_, '_> {
         }
         let (mut x, mut t) = (x0.clone(), options.from);
         let slope = self.method.slope(&x, t)?;
+        if !slope.is_finite()? {
+            // No step is small enough then: say so rather than try them all.
+            let remedy = "look at what `f` gives at the start";
+            return Err(stuck(t, "the slope holds NaN or infinity".into(), remedy));
+        }
         let order = self.method.tableau.order;
         // The trial evaluation takes no part in the gradient.
         let h = no_grad(|| {

@@ -232,13 +232,13 @@ pub(crate) fn bind(library: &mut Library) {
         .property::<Standardized>("std", "Tensor", "The standard deviation of every column.")
         .call(|s: &mut Standardized| s.std.clone());
     library
-        .method::<Standardized>("apply", "(y: Tensor) -> Tensor", "Treats other data alike.")
+        .method::<Standardized>("apply", "(y: Tensor) -> Tensor", "Treats other data alike.\n\n```rhai\nlet s = data::standardize(tensor([[1.0], [3.0]]));\ns.apply(tensor([[2.0]])).to_array() // => [[0.0]]\n```")
         .call(|s: &mut Standardized, y: Tensor| -> Outcome<Tensor> { raise(s.apply(&y)) });
     library
         .method::<Standardized>(
             "invert",
             "(y: Tensor) -> Tensor",
-            "Back to the units of the data.",
+            "Back to the units of the data.\n\n```rhai\nlet s = data::standardize(tensor([[1.0], [3.0]]));\ns.invert(tensor([[0.0]])).to_array() // => [[2.0]]\n```",
         )
         .call(|s: &mut Standardized, y: Tensor| -> Outcome<Tensor> { raise(s.invert(&y)) });
     batches(library);
@@ -269,7 +269,7 @@ fn batches(library: &mut Library) {
         .method::<Dealer>(
             "at",
             "(step: int) -> Tensor | array of Tensor",
-            "The batch of a step, counted from 0.",
+            "The batch of a step, counted from 0.\n\n```rhai\ndata::batches(randn([20, 3]), #{ batch: 4 }).at(7).shape // => [4, 3]\n```",
         )
         .call(|dealer: &mut Dealer, step: i64| -> Outcome<Dynamic> {
             dealer.at(self::step(step)?)

@@ -516,7 +516,7 @@ fn streams(library: &mut Library) {
         .method::<Streamed>(
             "at",
             "(step: int) -> Tensor",
-            "The batch of a step, counted from 0.",
+            "The batch of a step, counted from 0.\n\n```rhai\nsave(randn([20, 3]), \"rhapsode-stream.npy\");\ndata::stream(\"rhapsode-stream.npy\", #{ batch: 4 }).at(0).shape // => [4, 3]\n```",
         )
         .call(|s: &mut Streamed, step: i64| -> Outcome<Tensor> {
             let step = super::data::step(step)?;

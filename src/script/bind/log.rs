@@ -89,7 +89,7 @@ pub(crate) fn bind(library: &mut Library) {
         .property::<Opened>("path", "string", "The file.")
         .call(|log: &mut Opened| log.path.clone());
     library
-        .method::<Opened>("close", "()", "Writes what is left and closes the log.")
+        .method::<Opened>("close", "()", "Writes what is left and closes the log.\n\n```rhai\nlet metrics = io::log(#{ format: \"csv\", folder: \"rhapsode-log\" });\nlog(#{ loss: 0.5 });\nmetrics.close();\n```")
         .call(|log: &mut Opened| -> Outcome<()> { raise(log.context.detach(log.id)) });
 }
 

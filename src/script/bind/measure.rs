@@ -54,14 +54,46 @@ const COMPARISONS: [(&str, Comparison); 6] = [
 
 /// Functions that floats have as well.
 const FUNCTIONS: [(&str, Unary, &str); 8] = [
-    ("abs", f64::abs, "The absolute value."),
-    ("sqrt", f64::sqrt, "The square root."),
-    ("exp", f64::exp, "e to its power."),
-    ("ln", f64::ln, "The natural logarithm."),
-    ("round", f64::round, "The nearest whole number."),
-    ("floor", f64::floor, "The next whole number below."),
-    ("ceiling", f64::ceil, "The next whole number above."),
-    ("to_float", |v| v, "The value as a plain float."),
+    (
+        "abs",
+        f64::abs,
+        "The absolute value.\n\n```rhai\nlet d = metric::energy_distance(zeros([3, 1]), ones([3, 1]));\nd.abs() == d.value // => true\n```",
+    ),
+    (
+        "sqrt",
+        f64::sqrt,
+        "The square root.\n\n```rhai\nmetric::energy_distance(zeros([3, 1]), ones([3, 1])).sqrt() > 1.4 // => true\n```",
+    ),
+    (
+        "exp",
+        f64::exp,
+        "e to its power.\n\n```rhai\nmetric::energy_distance(zeros([3, 1]), ones([3, 1])).exp() > 7.3 // => true\n```",
+    ),
+    (
+        "ln",
+        f64::ln,
+        "The natural logarithm.\n\n```rhai\nmetric::energy_distance(zeros([3, 1]), ones([3, 1])).ln() > 0.6 // => true\n```",
+    ),
+    (
+        "round",
+        f64::round,
+        "The nearest whole number.\n\n```rhai\nmetric::energy_distance(zeros([3, 1]), ones([3, 1])).round() // => 2.0\n```",
+    ),
+    (
+        "floor",
+        f64::floor,
+        "The next whole number below.\n\n```rhai\nmetric::energy_distance(zeros([3, 1]), ones([3, 1])).floor() // => 2.0\n```",
+    ),
+    (
+        "ceiling",
+        f64::ceil,
+        "The next whole number above.\n\n```rhai\nmetric::energy_distance(zeros([3, 1]), ones([3, 1])).ceiling() // => 2.0\n```",
+    ),
+    (
+        "to_float",
+        |v| v,
+        "The value as a plain float.\n\n```rhai\nmetric::energy_distance(zeros([3, 1]), ones([3, 1])).to_float() // => 2.0\n```",
+    ),
 ];
 
 /// Binds the type.
@@ -111,7 +143,7 @@ pub(crate) fn bind(library: &mut Library) {
             .method::<Measure>(
                 name,
                 "(other: Measure | number) -> float",
-                "The smaller (`min`) or larger (`max`) of two.",
+                "The smaller (`min`) or larger (`max`) of two.\n\n```rhai\nlet d = metric::energy_distance(zeros([3, 1]), ones([3, 1]));\n[d.min(0.5), d.max(9.0)] // => [0.5, 9.0]\n```",
             )
             .call(move |a: &mut Measure, b: Measure| f(a.value, b.value))
             .call(move |a: &mut Measure, b: f64| f(a.value, b))
@@ -152,7 +184,7 @@ fn properties(library: &mut Library) {
         .method::<Measure>(
             "to_map",
             "() -> map",
-            "All of it as a map: `value std_error n m how`.",
+            "All of it as a map: `value std_error n m how`.\n\n```rhai\nmetric::energy_distance(zeros([3, 1]), ones([3, 1])).to_map().n // => 3\n```",
         )
         .call(|a: &mut Measure| -> Map {
             let entries = [

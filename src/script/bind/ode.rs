@@ -195,7 +195,7 @@ const SHORT_SDE: &[(&str, sde::Solver, &str)] = &[
 ];
 
 const EVENT: &str = "A closure `|x, t|` that gives a number; where its sign changes the solution ends (times of `save_at` behind it give way to the event; default: none).";
-const NOISE: &str = "The factor g: a number, or a closure `|x, t|` that gives a tensor of the shape of x or of one element (required).";
+const NOISE: &str = "The factor g: a number, or a closure `|x, t|` that gives a tensor of the shape of x or of one element.";
 
 /// Binds them.
 pub(crate) fn bind(library: &mut Library) {
@@ -239,7 +239,7 @@ pub(crate) fn bind(library: &mut Library) {
             "#,
         )
         .options::<SdeOptions>()
-        .besides("noise", "float | closure", None, NOISE)
+        .requires("noise", "float | closure", NOISE)
         .call(|call: NativeCallContext, f: FnPtr, x0: Dynamic, map: Map| stochastic(&call, f, &x0, map, None));
     for (name, solver, text) in SHORT {
         let solver = Some(*solver);
@@ -269,7 +269,7 @@ pub(crate) fn bind(library: &mut Library) {
                 text,
             )
             .options::<SdeOptions>()
-            .besides("noise", "float | closure", None, NOISE)
+            .requires("noise", "float | closure", NOISE)
             .call(
                 move |call: NativeCallContext, f: FnPtr, x0: Dynamic, map: Map| {
                     stochastic(&call, f, &x0, map, solver)

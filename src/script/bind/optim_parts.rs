@@ -238,18 +238,18 @@ fn averages(library: &mut Library) {
         .method::<Average>(
             "update",
             "()",
-            "Takes the present values of the parameters in; after each step of the optimizer.",
+            "Takes the present values of the parameters in; after each step of the optimizer.\n\n```rhai\nlet w = param(ones([1]));\nlet ema = optim::ema([w], #{ decay: 0.5 });\nema.update();\nema.params[0].to_array() // => [1.0]\n```",
         )
         .call(|ema: &mut Average| -> Outcome<()> { raise(lock(&ema.0).update()) });
     library
         .method::<Average>(
             "swap",
             "()",
-            "Exchanges parameters and averages, e.g. for an evaluation; a second time undoes it.",
+            "Exchanges parameters and averages, e.g. for an evaluation; a second time undoes it.\n\n```rhai\nlet w = param(ones([1]));\nlet ema = optim::ema([w], #{ decay: 0.5 });\noptim::sgd([w], #{ lr: 1.0 }).step(w.sum());\nema.swap();\nw.to_array() // => [1.0]\n```",
         )
         .call(|ema: &mut Average| -> Outcome<()> { raise(lock(&ema.0).swap()) });
     library
-        .method::<Average>("apply", "()", "Writes the averages into the parameters.")
+        .method::<Average>("apply", "()", "Writes the averages into the parameters.\n\n```rhai\nlet w = param(ones([1]));\nlet ema = optim::ema([w], #{ decay: 0.5 });\noptim::sgd([w], #{ lr: 1.0 }).step(w.sum());\nema.apply();\nw.to_array() // => [1.0]\n```")
         .call(|ema: &mut Average| -> Outcome<()> { raise(lock(&ema.0).apply()) });
     library
         .property::<Average>(

@@ -68,7 +68,7 @@ pub(super) fn bind(library: &mut Library) {
         .method::<Guest>(
             "forward",
             "(x: Tensor) -> Tensor",
-            "The output at x `[n, ..]`, differentiable in x.",
+            "The output at x `[n, ..]`, differentiable in x.\n\n```rhai\nsave(#{ \"0.weight\": randn([2, 3]), \"0.bias\": zeros([2]) }, \"rhapsode-forward.safetensors\");\nnn::guest(\"rhapsode-forward.safetensors\", #{ input: [3] }).forward(zeros([5, 3])).shape // => [5, 2]\n```",
         )
         .call(|guest: &mut Guest, x: Tensor| -> Outcome<Tensor> { raise(guest.forward(&x)) });
 }

@@ -456,8 +456,8 @@ fn custom(library: &mut Library) {
             "#,
         )
         .options::<Nothing>()
-        .besides("params", "map", None, "Named first values of the parameters, a map of Tensors (required).")
-        .besides("forward", "closure", None, "What it computes, a closure `|p, x|` of the map of parameters and the input (required).")
+        .requires("params", "map", "Named first values of the parameters, a map of Tensors.")
+        .requires("forward", "closure", "What it computes, a closure `|p, x|` of the map of parameters and the input.")
         .call(|call: NativeCallContext, mut map: Map| -> Outcome<Net> {
             let missing = |key: &str| Fault::new(crate::Kind::Option, format!("option `{key}` must be given"));
             let params = options::take::<Map>(&mut map, "params", "a map of Tensors")?;

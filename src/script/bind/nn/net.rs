@@ -148,7 +148,7 @@ fn parameters(library: &mut Library) {
         .method::<Net>(
             "parameters",
             "() -> array of Tensor",
-            "The same, as one writes it in PyTorch.",
+            "The same, as one writes it in PyTorch.\n\n```rhai\nnn::linear(#{ inputs: 2, outputs: 1 }).parameters().len() // => 2\n```",
         )
         .call(|net: &mut Net| tensors(net));
     library

@@ -273,7 +273,7 @@ fn einsum(library: &mut Library) {
     library
         .function(
             "einsum",
-            "(equation: string, operands: Tensor .. | array of Tensor) -> Tensor",
+            "(equation: string, operands...: Tensor | array of Tensor) -> Tensor",
             r#"
             The Einstein sum: a letter names an axis, axes of one name run together, and a name that is not in the result is summed over. Without
             `->` the result has the letters that occur once, in alphabetical order. A letter twice in one operand takes its diagonal; `...` stands for

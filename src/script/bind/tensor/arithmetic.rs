@@ -52,10 +52,26 @@ const COMPARISONS: [(&str, &str, Operation); 6] = [
 
 /// Methods of two tensors, or of a tensor and a number.
 const PAIRS: [(&str, Operation, &str); 7] = [
-    ("add", Tensor::add, "The sum, as `+`."),
-    ("sub", Tensor::sub, "The difference, as `-`."),
-    ("mul", Tensor::mul, "The product, as `*`."),
-    ("div", Tensor::div, "The quotient, as `/`."),
+    (
+        "add",
+        Tensor::add,
+        "The sum, as `+`.\n\n```rhai\nones([2]).add(1).to_array() // => [2.0, 2.0]\n```",
+    ),
+    (
+        "sub",
+        Tensor::sub,
+        "The difference, as `-`.\n\n```rhai\nones([2]).sub(3).to_array() // => [-2.0, -2.0]\n```",
+    ),
+    (
+        "mul",
+        Tensor::mul,
+        "The product, as `*`.\n\n```rhai\nones([2]).mul(3).to_array() // => [3.0, 3.0]\n```",
+    ),
+    (
+        "div",
+        Tensor::div,
+        "The quotient, as `/`.\n\n```rhai\nones([2]).div(4).to_array() // => [0.25, 0.25]\n```",
+    ),
     (
         "pow",
         power,
@@ -64,12 +80,12 @@ const PAIRS: [(&str, Operation, &str); 7] = [
     (
         "maximum",
         Tensor::maximum,
-        "The larger of two, elementwise.",
+        "The larger of two, elementwise.\n\n```rhai\ntensor([1.0, 5.0]).maximum(2.0).to_array() // => [2.0, 5.0]\n```",
     ),
     (
         "minimum",
         Tensor::minimum,
-        "The smaller of two, elementwise.",
+        "The smaller of two, elementwise.\n\n```rhai\ntensor([1.0, 5.0]).minimum(2.0).to_array() // => [1.0, 2.0]\n```",
     ),
 ];
 

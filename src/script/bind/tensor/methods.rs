@@ -20,47 +20,95 @@ type Elementwise = fn(&Tensor) -> TensorResult<Tensor>;
 
 /// Functions of each element.
 const ELEMENTWISE: [(&str, Elementwise, &str); 18] = [
-    ("exp", Tensor::exp, "`e^x` of each element."),
-    ("log", Tensor::log, "The natural logarithm of each element."),
-    ("sqrt", Tensor::sqrt, "The square root of each element."),
-    ("abs", Tensor::abs, "The absolute value of each element."),
-    ("sin", Tensor::sin, "The sine of each element, in radians."),
+    (
+        "exp",
+        Tensor::exp,
+        "`e^x` of each element.\n\n```rhai\ntensor([0.0]).exp().to_array() // => [1.0]\n```",
+    ),
+    (
+        "log",
+        Tensor::log,
+        "The natural logarithm of each element.\n\n```rhai\ntensor([1.0]).log().to_array() // => [0.0]\n```",
+    ),
+    (
+        "sqrt",
+        Tensor::sqrt,
+        "The square root of each element.\n\n```rhai\ntensor([4.0, 9.0]).sqrt().to_array() // => [2.0, 3.0]\n```",
+    ),
+    (
+        "abs",
+        Tensor::abs,
+        "The absolute value of each element.\n\n```rhai\ntensor([-2, 3]).abs().to_array() // => [2, 3]\n```",
+    ),
+    (
+        "sin",
+        Tensor::sin,
+        "The sine of each element, in radians.\n\n```rhai\nzeros([2]).sin().to_array() // => [0.0, 0.0]\n```",
+    ),
     (
         "cos",
         Tensor::cos,
-        "The cosine of each element, in radians.",
+        "The cosine of each element, in radians.\n\n```rhai\nzeros([2]).cos().to_array() // => [1.0, 1.0]\n```",
     ),
     (
         "tanh",
         Tensor::tanh,
-        "The hyperbolic tangent of each element.",
+        "The hyperbolic tangent of each element.\n\n```rhai\nzeros([1]).tanh().to_array() // => [0.0]\n```",
     ),
     (
         "sigmoid",
         Tensor::sigmoid,
-        "`1 / (1 + e^-x)` of each element.",
+        "`1 / (1 + e^-x)` of each element.\n\n```rhai\ntensor([0.0]).sigmoid().to_array() // => [0.5]\n```",
     ),
-    ("relu", Tensor::relu, "`max(x, 0)` of each element."),
-    ("silu", Tensor::silu, "`x sigmoid(x)` of each element."),
-    ("gelu", Tensor::gelu, "`x Phi(x)` of each element, exact."),
+    (
+        "relu",
+        Tensor::relu,
+        "`max(x, 0)` of each element.\n\n```rhai\ntensor([-1.0, 2.0]).relu().to_array() // => [0.0, 2.0]\n```",
+    ),
+    (
+        "silu",
+        Tensor::silu,
+        "`x sigmoid(x)` of each element.\n\n```rhai\nzeros([1]).silu().to_array() // => [0.0]\n```",
+    ),
+    (
+        "gelu",
+        Tensor::gelu,
+        "`x Phi(x)` of each element, exact.\n\n```rhai\nzeros([1]).gelu().to_array() // => [0.0]\n```",
+    ),
     (
         "softplus",
         Tensor::softplus,
-        "`ln(1 + e^x)` of each element.",
+        "`ln(1 + e^x)` of each element.\n\n```rhai\n(tensor([0.0]).softplus() - 0.693147).abs().max().item() < 1e-5 // => true\n```",
     ),
-    ("erf", Tensor::erf, "The error function of each element."),
+    (
+        "erf",
+        Tensor::erf,
+        "The error function of each element.\n\n```rhai\nzeros([1]).erf().to_array() // => [0.0]\n```",
+    ),
     (
         "sign",
         Tensor::sign,
-        "-1, 0 or 1 by the sign of each element.",
+        "-1, 0 or 1 by the sign of each element.\n\n```rhai\ntensor([-3.0, 0.0, 2.0]).sign().to_array() // => [-1.0, 0.0, 1.0]\n```",
     ),
-    ("square", Tensor::sqr, "The square of each element."),
-    ("recip", Tensor::recip, "`1 / x` of each element."),
-    ("neg", Tensor::neg, "The negative of each element."),
+    (
+        "square",
+        Tensor::sqr,
+        "The square of each element.\n\n```rhai\ntensor([3.0]).square().to_array() // => [9.0]\n```",
+    ),
+    (
+        "recip",
+        Tensor::recip,
+        "`1 / x` of each element.\n\n```rhai\ntensor([4.0]).recip().to_array() // => [0.25]\n```",
+    ),
+    (
+        "neg",
+        Tensor::neg,
+        "The negative of each element.\n\n```rhai\ntensor([1, -2]).neg().to_array() // => [-1, 2]\n```",
+    ),
     (
         "contiguous",
         Tensor::contiguous,
-        "The same values in one piece of memory.",
+        "The same values in one piece of memory.\n\n```rhai\nones([2, 3]).t().contiguous().shape // => [3, 2]\n```",
     ),
 ];
 
@@ -113,32 +161,32 @@ const ALONG_ONE: [AlongOne; 6] = [
     (
         "max",
         Tensor::max,
-        "The largest element of all, or along an axis, which is dropped.",
+        "The largest element of all, or along an axis, which is dropped.\n\n```rhai\ntensor([[1.0, 5.0], [7.0, 2.0]]).max(1).to_array() // => [5.0, 7.0]\n```",
     ),
     (
         "min",
         Tensor::min,
-        "The smallest element of all, or along an axis, which is dropped.",
+        "The smallest element of all, or along an axis, which is dropped.\n\n```rhai\ntensor([[1.0, 5.0], [7.0, 2.0]]).min(1).to_array() // => [1.0, 2.0]\n```",
     ),
     (
         "argmax",
         Tensor::argmax,
-        "The place of the largest element of all, or along an axis, as i64.",
+        "The place of the largest element of all, or along an axis, as i64.\n\n```rhai\ntensor([[1.0, 5.0], [7.0, 2.0]]).argmax(1).to_array() // => [1, 0]\n```",
     ),
     (
         "argmin",
         Tensor::argmin,
-        "The place of the smallest element of all, or along an axis, as i64.",
+        "The place of the smallest element of all, or along an axis, as i64.\n\n```rhai\ntensor([4.0, 1.0, 3.0]).argmin().item() // => 1\n```",
     ),
     (
         "logsumexp",
         |x, axis| real(x)?.logsumexp(axis),
-        "`ln sum e^x` of all, or along an axis, without overflow.",
+        "`ln sum e^x` of all, or along an axis, without overflow.\n\n```rhai\ntensor([1000.0, -1000.0]).logsumexp().item() // => 1000.0\n```",
     ),
     (
         "norm",
         |x, axis| real(x)?.norm(axis),
-        "The Euclidean norm of all, or along an axis, which is dropped.",
+        "The Euclidean norm of all, or along an axis, which is dropped.\n\n```rhai\ntensor([3.0, 4.0]).norm().item() // => 5.0\n```",
     ),
 ];
 
@@ -188,7 +236,11 @@ fn properties(library: &mut Library) {
         .property::<Tensor>("size", "int", "The number of elements.")
         .call(|x: &mut Tensor| x.len() as i64);
     library
-        .method::<Tensor>("len", "() -> int", "The size of the first axis.")
+        .method::<Tensor>(
+            "len",
+            "() -> int",
+            "The size of the first axis.\n\n```rhai\nzeros([4, 2]).len() // => 4\n```",
+        )
         .call(|x: Tensor| x.dims().first().map_or(1, |&n| n as i64));
 }
 
@@ -230,7 +282,7 @@ fn reductions(library: &mut Library) {
         (
             "log_softmax",
             Tensor::log_softmax,
-            "The logarithm of `softmax`.",
+            "The logarithm of `softmax`.\n\n```rhai\n(zeros([4]).log_softmax(0).exp() - 0.25).abs().max().item() < 1e-6 // => true\n```",
         ),
     ] {
         library
@@ -387,7 +439,7 @@ fn conversions(library: &mut Library) {
         .method::<Tensor>(
             "detach",
             "() -> Tensor",
-            "The same values without history: no gradient flows through.",
+            "The same values without history: no gradient flows through.\n\n```rhai\nlet w = param(ones([2]));\ngrad((w * w.detach()).sum(), [w])[0].to_array() // => [1.0, 1.0]\n```",
         )
         .call(|x: Tensor| x.detach());
     library.method::<Tensor>("is_finite", "() -> bool", "Whether no element is NaN or infinite.\n\n```rhai\nones([2]).is_finite() // => true\n```").call(|x: Tensor| raise(x.is_finite()));
