@@ -51,9 +51,9 @@ pub struct LogProbOptions {
     /// Number of equal steps from data to noise (at least 1). Default: "dopri5" chooses its own, the others take 100.
     pub steps: Option<usize>,
     /// Relative tolerance when the solver chooses its steps (> 0; default 1e-5).
-    pub rtol: f64,
-    /// Absolute tolerance when the solver chooses its steps (> 0; default 1e-5).
-    pub atol: f64,
+    pub rtol: Option<f64>,
+    /// Absolute tolerance when the solver chooses its steps (> 0; default 1e-6).
+    pub atol: Option<f64>,
     /// How the divergence is found (default "auto": exact up to 16 dimensions, "hutchinson" above).
     pub trace: Trace,
     /// Random sign vectors of Hutchinson's estimate, averaged (at least 1; default 1).
@@ -75,8 +75,8 @@ impl Default for LogProbOptions {
         Self {
             solver: Solver::Dopri5,
             steps: None,
-            rtol: 1e-5,
-            atol: 1e-5,
+            rtol: None,
+            atol: None,
             trace: Trace::default(),
             probes: 1,
             label: None,
@@ -99,22 +99,31 @@ impl LogProbOptions {
             let message = "give either `label` or `labels`, not both";
             return Err(Error::option("label", message));
         }
+        guides_something(self.guidance, self.label.is_some() || self.labels.is_some())?;
         self.solve().validate()
     }
 
     fn solve(&self) -> SolveOptions {
-        let adaptive = self.steps.is_none() && self.solver.tableau().error.is_some();
         SolveOptions {
             from: 1.0,
             to: 0.0,
             solver: self.solver,
             steps: self.steps,
-            rtol: adaptive.then_some(self.rtol),
-            atol: adaptive.then_some(self.atol),
+            rtol: self.rtol,
+            atol: self.atol,
             save_at: SaveAt::END,
             ..Default::default()
         }
     }
+}
+
+/// Refuses guidance without a class to guide to.
+pub(super) fn guides_something(guidance: f64, has_class: bool) -> Result<()> {
+    if guidance != 1.0 && !has_class {
+        let message = "has no effect without a class: give `label` or `labels`";
+        return Err(Error::option("guidance", message));
+    }
+    Ok(())
 }
 
 /// The log-density, in nats, of each row of `x: [n, dim]` under a flow from a standard normal base; shape `[n]`.
@@ -206,6 +215,10 @@ impl<'a> Divergence<'a> {
             Trace::Exact => false,
             Trace::Hutchinson => true,
         };
+        if !estimate && options.probes > 1 {
+            let message = "has no effect on the exact trace: set trace: \"hutchinson\"";
+            return Err(Error::option("probes", message));
+        }
         let signs = |probe: u64| {
             let stream = Stream::new(options.seed.unwrap_or(0), "hutchinson").at(probe);
             signs(stream.at(row as u64), x.dims(), dtype)
@@ -345,8 +358,8 @@ mod tests {
 
     fn options(trace: Trace) -> LogProbOptions {
         LogProbOptions {
-            rtol: 1e-9,
-            atol: 1e-9,
+            rtol: Some(1e-9),
+            atol: Some(1e-9),
             trace,
             ..Default::default()
         }

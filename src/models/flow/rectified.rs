@@ -131,9 +131,9 @@ pub struct SampleOptions {
     /// Number of equal steps from noise to data (at least 1; default 50; "dopri5", "tsit5" and "dopri8" without it choose their own).
     pub steps: Option<usize>,
     /// Relative tolerance when the solver chooses its steps (> 0; default 1e-4).
-    pub rtol: f64,
+    pub rtol: Option<f64>,
     /// Absolute tolerance when the solver chooses its steps (> 0; default 1e-4).
-    pub atol: f64,
+    pub atol: Option<f64>,
     /// Class of all samples, for a flow with classes (default: no class).
     pub label: Option<i64>,
     /// Classes one by one, a tensor or array of n class numbers (default: none).
@@ -151,8 +151,8 @@ impl Default for SampleOptions {
         Self {
             solver: Solver::Heun,
             steps: None,
-            rtol: 1e-4,
-            atol: 1e-4,
+            rtol: None,
+            atol: None,
             label: None,
             labels: None,
             guidance: 1.0,
@@ -169,8 +169,8 @@ impl SampleOptions {
         SolveOptions {
             solver: self.solver,
             steps: (!adaptive).then(|| self.steps.unwrap_or(50)),
-            rtol: adaptive.then_some(self.rtol),
-            atol: adaptive.then_some(self.atol),
+            rtol: self.rtol.or(adaptive.then_some(1e-4)),
+            atol: self.atol.or(adaptive.then_some(1e-4)),
             save_at: SaveAt::END,
             ..Default::default()
         }
@@ -189,6 +189,7 @@ impl SampleOptions {
                 "give either `label` or `labels`, not both",
             ));
         }
+        likelihood::guides_something(self.guidance, self.label.is_some() || self.labels.is_some())?;
         self.solve().validate()
     }
 }
