@@ -60,7 +60,7 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// Promised names that are not bound yet.
-const MISSING: &[&str] = &["RectifiedFlow.score", "jvp", "vjp"];
+const MISSING: &[&str] = &["RectifiedFlow.score"];
 
 /// Functions and methods whose text has no example that runs.
 const WITHOUT_EXAMPLE: &[&str] = &[];

@@ -167,6 +167,17 @@ impl Entry {
         paragraph.get(..end).unwrap_or("").to_string()
     }
 
+    /// A line of the example that calls it.
+    pub fn example(&self) -> Option<&'static str> {
+        let call = format!("{}(", self.short());
+        let mut lines = self.text.lines().map(str::trim);
+        lines.find(|line| *line == "```rhai")?;
+        let line = lines
+            .take_while(|line| *line != "```")
+            .find(|line| line.contains(&call))?;
+        Some(line.split(" // ").next().unwrap_or(line).trim_end())
+    }
+
     /// Name and signature in one line.
     pub fn headline(&self) -> String {
         match self.kind {

@@ -296,7 +296,10 @@ fn unknown(path: &[String], names: &[&str]) -> Fault {
         format!("unknown option `{}`", dotted(path, None)),
     )
     .at(Spot::Key(path.to_vec()));
-    let fault = fault.nearest(key, names.iter().copied());
+    let fault = match crate::search::key_hint(key, names) {
+        Some(hint) => fault.hint(hint),
+        None => fault.nearest(key, names.iter().copied()),
+    };
     match names.is_empty() {
         true => fault.hint("there are no options here"),
         false => fault.hint(format!("allowed: {}", listed(names.iter().copied()))),

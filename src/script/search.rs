@@ -15,12 +15,10 @@ const MOST: usize = 8;
 pub(crate) const FOREIGN: &[(&str, &str)] = &[
     ("view", "Tensor.reshape"),
     ("view_as", "Tensor.reshape"),
-    ("flatten", "Tensor.reshape"),
     ("ravel", "Tensor.reshape"),
     ("mm", "Tensor.matmul"),
     ("bmm", "Tensor.matmul"),
     ("dot", "Tensor.matmul"),
-    ("transpose", "Tensor.permute"),
     ("swapaxes", "Tensor.permute"),
     ("moveaxis", "Tensor.permute"),
     ("size", "Tensor.shape"),
@@ -30,6 +28,12 @@ pub(crate) const FOREIGN: &[(&str, &str)] = &[
     ("tolist", "Tensor.to_array"),
     ("astype", "Tensor.to"),
     ("type", "Tensor.to"),
+    ("float", "Tensor.to"),
+    ("double", "Tensor.to"),
+    ("half", "Tensor.to"),
+    ("bfloat16", "Tensor.to"),
+    ("long", "Tensor.to"),
+    ("numel", "Tensor.size"),
     ("cuda", "Tensor.to"),
     ("cpu", "Tensor.to"),
     ("var", "Tensor.variance"),
@@ -51,7 +55,6 @@ pub(crate) const FOREIGN: &[(&str, &str)] = &[
     ("manual_seed", "seed"),
     ("parameter", "param"),
     ("requires_grad_", "param"),
-    ("requires_grad", "param"),
     ("backward", "grad"),
     ("autograd", "grad"),
     ("zero_grad", "Optimizer.step"),
@@ -102,6 +105,35 @@ pub(crate) const FOREIGN: &[(&str, &str)] = &[
     ("jnp", "language"),
     ("sklearn", "data"),
     ("pandas", "data"),
+];
+
+/// Option keys of others, and what they may be called here.
+const FOREIGN_KEYS: &[(&str, &[&str])] = &[
+    ("batch_size", &["batch"]),
+    ("learning_rate", &["lr"]),
+    ("epochs", &["steps"]),
+    ("num_epochs", &["steps"]),
+    ("num_steps", &["steps"]),
+    ("n_steps", &["steps"]),
+    ("iterations", &["steps"]),
+    ("in_features", &["inputs"]),
+    ("in_channels", &["inputs"]),
+    ("out_features", &["outputs"]),
+    ("out_channels", &["outputs"]),
+    ("num_embeddings", &["vocab", "inputs"]),
+    ("embedding_dim", &["dim", "outputs"]),
+    ("num_heads", &["heads"]),
+    ("n_heads", &["heads"]),
+    ("kernel_size", &["kernel"]),
+    ("p", &["rate"]),
+    ("axis", &["axes", "dim"]),
+    ("keepdims", &["keepdim"]),
+    ("method", &["solver"]),
+    ("num_classes", &["classes"]),
+    ("c", &["color"]),
+    ("figsize", &["size", "width"]),
+    ("xlabel", &["x_label"]),
+    ("ylabel", &["y_label"]),
 ];
 
 /// Words that mean the same to a question.
@@ -167,6 +199,16 @@ pub(crate) fn ours(name: &str) -> Option<&'static str> {
         .iter()
         .find(|(foreign, _)| *foreign == last)
         .map(|(_, ours)| *ours)
+}
+
+/// The hint for an unknown option that other libraries have.
+pub(crate) fn key_hint(key: &str, allowed: &[&str]) -> Option<String> {
+    if key == "requires_grad" {
+        return Some("a trainable tensor is made by `param(x)`".into());
+    }
+    let (_, ours) = FOREIGN_KEYS.iter().find(|(foreign, _)| *foreign == key)?;
+    let ours = ours.iter().find(|name| allowed.contains(*name))?;
+    Some(format!("here it is `{ours}`"))
 }
 
 /// The hint for an unknown name that other libraries have.

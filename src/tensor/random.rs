@@ -7,6 +7,8 @@
 //!
 //! Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 
+mod discrete;
+
 use crate::{
     DType, Error, Result, Tensor, memory, pool,
     simd::math::{Float, ln, sin_cos},

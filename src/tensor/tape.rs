@@ -345,6 +345,11 @@ pub fn jvp(
 ) -> Result<(Tensor, Tensor)> {
     let x = x.detach().param()?;
     let y = f(&x)?;
+    if !y.is_tracked() {
+        // A constant function.
+        let product = Tensor::zeros(y.dims(), y.dtype())?;
+        return Ok((y, product));
+    }
     let v = Tensor::zeros(y.dims(), y.dtype())?.param()?;
     let pulled = vjp(&y, &[&x], &v, true)?.remove(0);
     let forward = match vjp(&pulled, &[&v], t, false) {

@@ -54,7 +54,20 @@ pub(crate) fn explain(signature: &str, style: Style, names: &Names) -> Fault {
             overloads.len() - MOST
         ));
     }
-    fault
+    match example(&call, names) {
+        Some(example) => fault.hint(format!("for example `{example}`")),
+        None => fault,
+    }
+}
+
+/// How the function or method is called in its help.
+fn example(call: &Call, names: &Names) -> Option<&'static str> {
+    let reference = names.reference.as_ref()?;
+    let receiver = call.types.first().map_or("", String::as_str);
+    let method = format!("{receiver}.{}", call.name);
+    let full = call.full_name();
+    let mut entries = reference.get(&full).chain(reference.get(&method));
+    entries.find_map(|entry| entry.example())
 }
 
 impl Call {
@@ -169,7 +182,11 @@ fn unknown(call: &Call, style: Style, names: &Names) -> Fault {
     };
     if let Some(module) = &call.module {
         let members = reference.owned_by(module).map(|entry| entry.short());
-        return fault.meant(&call.name, members);
+        let fault = fault.meant(&call.name, members);
+        return match fault.hints.is_empty() {
+            true => elsewhere(fault, call, reference),
+            false => fault,
+        };
     }
     let standard = names
         .built_in
@@ -215,11 +232,21 @@ fn unknown(call: &Call, style: Style, names: &Names) -> Fault {
     ) {
         return fault.hint(format!("did you mean `{near}`?"));
     }
-    let elsewhere = reference.entries().iter().find(|entry| {
-        entry.kind == EntryKind::Function && entry.owner().is_some() && entry.short() == call.name
+    elsewhere(fault, call, reference)
+}
+
+/// Says where another module, or a type, has something of that name.
+fn elsewhere(fault: Fault, call: &Call, reference: &crate::help::Reference) -> Fault {
+    let found = reference.entries().iter().find(|entry| {
+        let callable = matches!(entry.kind, EntryKind::Function | EntryKind::Method);
+        callable && entry.short() == call.name
     });
-    match elsewhere {
-        Some(entry) => fault.hint(format!("there is `{}`", entry.name)),
+    if let Some(entry) = found {
+        return fault.hint(format!("there is `{}`", entry.name));
+    }
+    // `optim::lr_scheduler::cosine`: it is the module that others have.
+    match call.module.as_deref().and_then(crate::search::hint) {
+        Some(hint) => fault.hint(hint),
         None => fault,
     }
 }

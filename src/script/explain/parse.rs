@@ -107,6 +107,9 @@ fn expected_words(kind: &ParseErrorType, found: &str) -> Option<Words> {
         VariableExpected if is_word(found) => {
             format!("`{found}` is a keyword and cannot be a name")
         }
+        VariableExpected if found == "[" || found == "#{" || found == "(" => {
+            "a `let` and a `for` take one name: `let r = f(); let a = r[0]; let b = r[1];`".into()
+        }
         VariableExpected => format!("expected a name, found `{found}`"),
         // PyTorch's way to evaluation mode; the word is Rhai's.
         PropertyExpected if found == "eval" => {

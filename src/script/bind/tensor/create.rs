@@ -1,4 +1,4 @@
-//! Making tensors: `tensor zeros ones full eye arange linspace rand randn randint`.
+//! Making tensors: `tensor zeros ones full eye arange linspace`, and those like another one.
 
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 use rhapsode_tensor::{DType, Tensor, memory};
@@ -35,7 +35,7 @@ enum Elements {
 /// How a tensor is made.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct Creation {
+pub(super) struct Creation {
     /// The element type; without it that of the session, see `dtype`.
     dtype: Option<Elements>,
     /// Where the tensor lies; without it that of the session, see `device`.
@@ -43,7 +43,7 @@ struct Creation {
 }
 
 /// Where and in what a tensor is made.
-struct Target {
+pub(super) struct Target {
     /// Wanted by an option.
     asked: Option<DType>,
     /// The session's float dtype.
@@ -51,7 +51,7 @@ struct Target {
 }
 
 impl Target {
-    fn new(call: &NativeCallContext, map: &Map) -> Outcome<Self> {
+    pub fn new(call: &NativeCallContext, map: &Map) -> Outcome<Self> {
         let options: Creation = options::read(map)?;
         if let Some(device) = &options.device {
             device_named(device).map_err(|fault| fault.at(Spot::Value(vec!["device".into()])))?;
@@ -70,12 +70,12 @@ impl Target {
         })
     }
 
-    fn of_session(call: &NativeCallContext) -> Outcome<Self> {
+    pub fn of_session(call: &NativeCallContext) -> Outcome<Self> {
         Self::new(call, &Map::new())
     }
 
     /// The dtype for floats.
-    fn floats(&self) -> DType {
+    pub fn floats(&self) -> DType {
         self.asked.unwrap_or(self.float)
     }
 }
@@ -84,8 +84,8 @@ impl Target {
 pub(super) fn bind(library: &mut Library) {
     from_values(library);
     filled(library);
+    alike(library);
     ranges(library);
-    random(library);
 }
 
 fn from_values(library: &mut Library) {
@@ -178,6 +178,67 @@ fn filled(library: &mut Library) {
         });
 }
 
+/// Tensors of the shape, and without an option of the dtype, of another one.
+fn alike(library: &mut Library) {
+    type Make = fn(&NativeCallContext, DType, &[usize]) -> Outcome<Tensor>;
+    for (name, make, text) in [
+        (
+            "zeros_like",
+            (|_, dtype, shape| raise(Tensor::zeros(shape, dtype))) as Make,
+            "Zeros of the shape and dtype of another tensor.\n\n```rhai\nzeros_like(ones([2])).to_array() // => [0.0, 0.0]\n```",
+        ),
+        (
+            "ones_like",
+            |_, dtype, shape| raise(Tensor::ones(shape, dtype)),
+            "Ones of the shape and dtype of another tensor.\n\n```rhai\nones_like(tensor([5, 6])).to_array() // => [1, 1]\n```",
+        ),
+        (
+            "rand_like",
+            |call, dtype, shape| raise(next_stream(call, "script")?.rand(shape, dtype.float())),
+            "Uniform random numbers in [0, 1) in the shape of another tensor; of its dtype where that is a float's.\n\n```rhai\nrand_like(zeros([2, 3])).shape // => [2, 3]\n```",
+        ),
+        (
+            "randn_like",
+            |call, dtype, shape| raise(next_stream(call, "script")?.randn(shape, dtype.float())),
+            "Standard normal random numbers in the shape of another tensor; of its dtype where that is a float's.\n\n```rhai\nrandn_like(zeros([2, 3])).shape // => [2, 3]\n```",
+        ),
+    ] {
+        library
+            .function(name, "(x: Tensor, options?: map) -> Tensor", text)
+            .options::<Creation>()
+            .call(move |call: NativeCallContext, x: Tensor| make(&call, x.dtype(), x.dims()))
+            .call(move |call: NativeCallContext, x: Tensor, options: Map| {
+                let target = Target::new(&call, &options)?;
+                make(&call, target.asked.unwrap_or(x.dtype()), x.dims())
+            });
+    }
+    let full_like = |call: &NativeCallContext, x: &Tensor, value: &Dynamic, options: &Map| {
+        let dtype = Target::new(call, options)?.asked.unwrap_or(x.dtype());
+        raise(Tensor::full(filling(value)?, x.dims(), dtype))
+    };
+    library
+        .function(
+            "full_like",
+            "(x: Tensor, value: number, options?: map) -> Tensor",
+            r#"
+            One value in the shape and dtype of another tensor.
+
+            ```rhai
+            full_like(zeros([2]), 2.5).to_array() // => [2.5, 2.5]
+            ```
+            "#,
+        )
+        .options::<Creation>()
+        .call(move |call: NativeCallContext, x: Tensor, value: Dynamic| {
+            full_like(&call, &x, &value, &Map::new())
+        })
+        .call(
+            move |call: NativeCallContext, x: Tensor, value: Dynamic, options: Map| {
+                full_like(&call, &x, &value, &options)
+            },
+        );
+}
+
 fn ranges(library: &mut Library) {
     library
         .function(
@@ -224,58 +285,6 @@ fn ranges(library: &mut Library) {
         .call(
             |call: NativeCallContext, start: Dynamic, end: Dynamic, n: i64, options: Map| {
                 linspace(&Target::new(&call, &options)?, &start, &end, n)
-            },
-        );
-}
-
-fn random(library: &mut Library) {
-    for (name, text) in [
-        (
-            "rand",
-            "Uniform random numbers in [0, 1); `seed` makes them repeat.\n\n```rhai\nrand([2, 3]).shape // => [2, 3]\n```",
-        ),
-        (
-            "randn",
-            "Standard normal random numbers; `seed` makes them repeat.\n\n```rhai\nrandn([2, 3]).shape // => [2, 3]\n```",
-        ),
-    ] {
-        let make = move |call: &NativeCallContext, target: Target, size: &Dynamic| {
-            let size = shape(size).map_err(|fault| fault.at(Spot::Argument(0)))?;
-            let stream = next_stream(call, "script")?;
-            raise(if name == "rand" {
-                stream.rand(&size, target.floats())
-            } else {
-                stream.randn(&size, target.floats())
-            })
-        };
-        library
-            .function(name, "(shape: array | int, options?: map) -> Tensor", text)
-            .options::<Creation>()
-            .call(move |call: NativeCallContext, size: Dynamic| {
-                make(&call, Target::of_session(&call)?, &size)
-            })
-            .call(
-                move |call: NativeCallContext, size: Dynamic, options: Map| {
-                    make(&call, Target::new(&call, &options)?, &size)
-                },
-            );
-    }
-    library
-        .function(
-            "randint",
-            "(low: int, high: int, shape: array | int) -> Tensor",
-            r#"
-            Random ints from `low` up to but without `high`; `seed` makes them repeat.
-
-            ```rhai
-            randint(0, 10, [5]).dtype // => "i64"
-            ```
-            "#,
-        )
-        .call(
-            |call: NativeCallContext, low: i64, high: i64, size: Dynamic| -> Outcome<Tensor> {
-                let size = shape(&size).map_err(|fault| fault.at(Spot::Argument(2)))?;
-                raise(next_stream(&call, "script")?.randint(low, high, &size))
             },
         );
 }

@@ -1,12 +1,13 @@
-//! Gradients: `param grad no_grad`.
+//! Gradients: `param grad vjp jvp no_grad`.
 
 use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
-use rhapsode_tensor::{Tensor, grad, no_grad};
+use rhapsode_models::Error;
+use rhapsode_tensor::{Tensor, grad, jvp, no_grad, vjp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bind::{Outcome, raise},
+    bind::{Outcome, closure::Closure, raise},
     fault::{Fault, Spot},
     library::Library,
     options,
@@ -58,6 +59,7 @@ pub(super) fn bind(library: &mut Library) {
             let options: Gradient = options::read(&map)?;
             gradients(&loss, &of, options.create_graph)
         });
+    products(library);
     library
         .function(
             "no_grad",
@@ -74,6 +76,68 @@ pub(super) fn bind(library: &mut Library) {
         .call(|call: NativeCallContext, f: FnPtr| -> Outcome<Dynamic> {
             no_grad(|| f.call_within_context(&call, ()))
         });
+}
+
+/// Products with the Jacobian of a function, without the Jacobian.
+fn products(library: &mut Library) {
+    library
+        .function(
+            "vjp",
+            "(f: |x|, x: Tensor, v: Tensor) -> array",
+            r#"
+            `[f(x), v^T J]`: the value of a function at `x` and the product of a vector, of the shape of the
+            value, with its Jacobian `J = df/dx`. One pass backward.
+
+            ```rhai
+            let r = vjp(|x| x ** 2, tensor([1.0, 3.0]), tensor([1.0, 10.0]));
+            r[1].to_array() // => [2.0, 60.0]
+            ```
+            "#,
+        )
+        .call(|call: NativeCallContext, f: FnPtr, x: Tensor, v: Tensor| {
+            let f = Closure::new(&call, f, &["x"], Spot::Argument(0))?;
+            let x = raise(super::real(&x).and_then(|x| x.detach().param()))?;
+            let y = raise(f.tensor([Dynamic::from(x.clone())]))?;
+            let v = raise(v.to_dtype(y.dtype()))?;
+            let pulled = match y.is_tracked() {
+                true => raise(vjp(&y, &[&x], &v, false))?.remove(0),
+                false => raise(Tensor::zeros(x.dims(), x.dtype()))?,
+            };
+            pair(y.detach(), pulled)
+        });
+    library
+        .function(
+            "jvp",
+            "(f: |x|, x: Tensor, t: Tensor) -> array",
+            r#"
+            `[f(x), J t]`: the value of a function at `x` and the product of its Jacobian `J = df/dx` with a
+            direction of the shape of `x`. Every operation of `f` must have a second derivative.
+
+            ```rhai
+            let r = jvp(|x| x ** 2, tensor([1.0, 3.0]), tensor([1.0, 10.0]));
+            r[1].to_array() // => [2.0, 60.0]
+            ```
+            "#,
+        )
+        .call(|call: NativeCallContext, f: FnPtr, x: Tensor, t: Tensor| {
+            let f = Closure::new(&call, f, &["x"], Spot::Argument(0))?;
+            let x = raise(super::real(&x))?;
+            let t = raise(t.to_dtype(x.dtype()))?;
+            let through = |x: &Tensor| {
+                f.tensor([Dynamic::from(x.clone())])
+                    .map_err(|error| match error {
+                        Error::Tensor(error) => error,
+                        Error::Interrupted => rhapsode_tensor::Error::Interrupted,
+                        other => rhapsode_tensor::Error::Callback(rhapsode_tensor::Callback::new(other)),
+                    })
+            };
+            let (y, product) = raise(jvp(through, &x, &t))?;
+            pair(y, product)
+        });
+}
+
+fn pair(a: Tensor, b: Tensor) -> Outcome<Array> {
+    Ok(vec![Dynamic::from(a), Dynamic::from(b)])
 }
 
 fn gradients(loss: &Tensor, of: &Dynamic, create_graph: bool) -> Outcome<Dynamic> {

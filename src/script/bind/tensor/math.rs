@@ -5,7 +5,7 @@ use rhapsode_tensor::{Result as TensorResult, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{axes_of, float, operand};
+use super::{float, operand};
 use crate::{
     bind::{Outcome, raise},
     fault::Spot,
@@ -15,10 +15,9 @@ use crate::{
 
 type One = fn(&Tensor) -> TensorResult<Tensor>;
 type Two = fn(&Tensor, &Tensor) -> TensorResult<Tensor>;
-type Along = fn(&Tensor, Option<&[i64]>) -> TensorResult<Tensor>;
 
 /// Functions of each element: name and what they give, with an example.
-const ELEMENTWISE: [(&str, One, &str); 22] = [
+const ELEMENTWISE: [(&str, One, &str); 21] = [
     (
         "floor",
         Tensor::floor,
@@ -124,11 +123,6 @@ const ELEMENTWISE: [(&str, One, &str); 22] = [
         Tensor::nonzero,
         "The places of the elements that are not 0: i64 of shape `[k, rank]`.\n\n```rhai\ntensor([0, 5, 7]).nonzero().to_array() // => [[1], [2]]\n```",
     ),
-    (
-        "prod",
-        Tensor::prod_all,
-        "The product of all elements, or along an axis, which is dropped.\n\n```rhai\ntensor([2, 3, 4]).prod().item() // => 24\n```",
-    ),
 ];
 
 /// Functions of two tensors, or of a tensor and a number: operator where there is one, name, text.
@@ -174,25 +168,6 @@ const PAIRS: [(Option<&str>, &str, Two, &str); 7] = [
         "logical_xor",
         Tensor::logical_xor,
         "Whether exactly one of the two is not 0, elementwise, as bool; also `a ^ b`.\n\n```rhai\ntensor([true, false]).logical_xor(tensor([true, true])).to_array() // => [false, true]\n```",
-    ),
-];
-
-/// Questions about all elements, or along axes.
-const QUESTIONS: [(&str, Along, &str); 3] = [
-    (
-        "any",
-        Tensor::any,
-        "Whether any element is not 0, of all or along axes, as bool.\n\n```rhai\n(tensor([1, 5]) > 3).any().item() // => true\n```",
-    ),
-    (
-        "all",
-        Tensor::all,
-        "Whether every element is not 0, of all or along axes, as bool.\n\n```rhai\n(tensor([1, 5]) > 3).all().item() // => false\n```",
-    ),
-    (
-        "count_nonzero",
-        Tensor::count_nonzero,
-        "How many elements are not 0, of all or along axes, as i64.\n\n```rhai\ntensor([0, 2, 0, 3]).count_nonzero().item() // => 2\n```",
     ),
 ];
 
@@ -243,19 +218,9 @@ impl Default for Replacement {
 /// Binds them.
 pub(super) fn bind(library: &mut Library) {
     for (name, function, text) in ELEMENTWISE {
-        let binding = library.method::<Tensor>(
-            name,
-            if name == "prod" {
-                "(axis?: int) -> Tensor"
-            } else {
-                "() -> Tensor"
-            },
-            text,
-        );
-        let binding = binding.call(move |x: Tensor| raise(function(&x)));
-        if name == "prod" {
-            binding.call(|x: Tensor, axis: i64| raise(x.prod(axis)));
-        }
+        library
+            .method::<Tensor>(name, "() -> Tensor", text)
+            .call(move |x: Tensor| raise(function(&x)));
     }
     for (sign, name, function, text) in PAIRS {
         if let Some(sign) = sign {
@@ -268,14 +233,6 @@ pub(super) fn bind(library: &mut Library) {
         }
         let binding = library.method::<Tensor>(name, "(other: Tensor | number) -> Tensor", text);
         super::arithmetic::with_receiver(binding, function);
-    }
-    for (name, function, text) in QUESTIONS {
-        library
-            .method::<Tensor>(name, "(axis?: int | array) -> Tensor", text)
-            .call(move |x: Tensor| raise(function(&x, None)))
-            .call(move |x: Tensor, axes: Dynamic| -> Outcome<Tensor> {
-                raise(function(&x, Some(&axes_of(&axes)?)))
-            });
     }
     closeness(library);
     replacing(library);

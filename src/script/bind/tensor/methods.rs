@@ -2,8 +2,6 @@
 
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use rhapsode_tensor::{DType, Result as TensorResult, Tensor};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::{dtype_named, ints, real};
 use crate::{
@@ -12,7 +10,6 @@ use crate::{
     engine::ARRAY_SIZE,
     fault::{Fault, Spot},
     library::Library,
-    options,
     value::type_word,
 };
 
@@ -112,84 +109,6 @@ const ELEMENTWISE: [(&str, Elementwise, &str); 18] = [
     ),
 ];
 
-/// Reductions: over all elements, and along axes, which are dropped.
-struct Reduction {
-    name: &'static str,
-    all: fn(&Tensor) -> TensorResult<Tensor>,
-    along: fn(&Tensor, &[i64]) -> TensorResult<Tensor>,
-    text: &'static str,
-}
-
-const REDUCTIONS: [Reduction; 2] = [
-    Reduction {
-        name: "sum",
-        all: Tensor::sum_all,
-        along: Tensor::sum,
-        text: "The sum of all elements, or along one axis or several, which are dropped.\n\n```rhai\nones([2, 3]).sum(0).to_array() // => [2.0, 2.0, 2.0]\n```",
-    },
-    Reduction {
-        name: "mean",
-        all: Tensor::mean_all,
-        along: Tensor::mean,
-        text: "The mean of all elements, or along axes, which are dropped.\n\n```rhai\ntensor([1.0, 3.0]).mean().item() // => 2.0\n```",
-    },
-];
-
-/// What stands below a variance.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-struct Spread {
-    /// The sum of squares is divided by `n - correction`: 1 for the variance of a population judged by a
-    /// sample, 0 for the variance of the sample itself.
-    correction: f64,
-}
-
-impl Default for Spread {
-    fn default() -> Self {
-        Self { correction: 1.0 }
-    }
-}
-
-/// What takes one axis, or all elements.
-type AlongOne = (
-    &'static str,
-    fn(&Tensor, i64) -> TensorResult<Tensor>,
-    &'static str,
-);
-
-const ALONG_ONE: [AlongOne; 6] = [
-    (
-        "max",
-        Tensor::max,
-        "The largest element of all, or along an axis, which is dropped.\n\n```rhai\ntensor([[1.0, 5.0], [7.0, 2.0]]).max(1).to_array() // => [5.0, 7.0]\n```",
-    ),
-    (
-        "min",
-        Tensor::min,
-        "The smallest element of all, or along an axis, which is dropped.\n\n```rhai\ntensor([[1.0, 5.0], [7.0, 2.0]]).min(1).to_array() // => [1.0, 2.0]\n```",
-    ),
-    (
-        "argmax",
-        Tensor::argmax,
-        "The place of the largest element of all, or along an axis, as i64.\n\n```rhai\ntensor([[1.0, 5.0], [7.0, 2.0]]).argmax(1).to_array() // => [1, 0]\n```",
-    ),
-    (
-        "argmin",
-        Tensor::argmin,
-        "The place of the smallest element of all, or along an axis, as i64.\n\n```rhai\ntensor([4.0, 1.0, 3.0]).argmin().item() // => 1\n```",
-    ),
-    (
-        "logsumexp",
-        |x, axis| real(x)?.logsumexp(axis),
-        "`ln sum e^x` of all, or along an axis, without overflow.\n\n```rhai\ntensor([1000.0, -1000.0]).logsumexp().item() // => 1000.0\n```",
-    ),
-    (
-        "norm",
-        |x, axis| real(x)?.norm(axis),
-        "The Euclidean norm of all, or along an axis, which is dropped.\n\n```rhai\ntensor([3.0, 4.0]).norm().item() // => 5.0\n```",
-    ),
-];
-
 /// Binds them.
 pub(super) fn bind(library: &mut Library) {
     properties(library);
@@ -198,8 +117,7 @@ pub(super) fn bind(library: &mut Library) {
             .method::<Tensor>(name, "() -> Tensor", text)
             .call(move |x: Tensor| raise(function(&x)));
     }
-    reductions(library);
-    spreads(library);
+    along(library);
     shapes(library);
     picks(library);
     conversions(library);
@@ -230,6 +148,13 @@ fn properties(library: &mut Library) {
         .property::<Tensor>("device", "string", "Where the data lie.")
         .call(|x: &mut Tensor| device_of(x));
     library
+        .property::<Tensor>(
+            "requires_grad",
+            "bool",
+            "Whether a gradient can be asked for: a parameter, or computed from one.\n\n```rhai\n(param(ones([1])) * 2).requires_grad // => true\n```",
+        )
+        .call(|x: &mut Tensor| x.is_tracked());
+    library
         .property::<Tensor>("rank", "int", "The number of axes.")
         .call(|x: &mut Tensor| x.rank() as i64);
     library
@@ -251,28 +176,8 @@ fn device_of(x: &Tensor) -> ImmutableString {
     }
 }
 
-fn reductions(library: &mut Library) {
-    for Reduction {
-        name,
-        all,
-        along,
-        text,
-    } in REDUCTIONS
-    {
-        library
-            .method::<Tensor>(name, "(axis?: int | array) -> Tensor", text)
-            .call(move |x: Tensor| raise(all(&x)))
-            .call(move |x: Tensor, axes: Dynamic| -> Outcome<Tensor> {
-                let axes = ints(&axes).map_err(|fault| fault.at(Spot::Argument(0)))?;
-                raise(along(&x, &axes))
-            });
-    }
-    for (name, function, text) in ALONG_ONE {
-        library
-            .method::<Tensor>(name, "(axis?: int) -> Tensor", text)
-            .call(move |x: Tensor| raise(x.reshape(&[x.len()]).and_then(|flat| function(&flat, 0))))
-            .call(move |x: Tensor, axis: i64| raise(function(&x, axis)));
-    }
+/// What keeps the shape along an axis, and the two commonest losses.
+fn along(library: &mut Library) {
     for (name, function, text) in [
         (
             "softmax",
@@ -296,50 +201,6 @@ fn reductions(library: &mut Library) {
     library
         .method::<Tensor>("mse", "(target: Tensor) -> Tensor", "The mean squared difference.\n\n```rhai\nones([2]).mse(zeros([2])).item() // => 1.0\n```")
         .call(|x: Tensor, target: Tensor| raise(super::promoted(&x, &target).and_then(|(x, target)| real(&x)?.mse(&real(&target)?))));
-}
-
-/// Variance and standard deviation.
-fn spreads(library: &mut Library) {
-    type Function = fn(&Tensor, Option<&[i64]>, f64) -> TensorResult<Tensor>;
-    for (name, function, text) in [
-        (
-            "variance",
-            Tensor::variance_with as Function,
-            "The variance of all elements or along axes, which are dropped; `n - 1` stands below.\n\n```rhai\ntensor([1.0, 3.0]).variance().item() // => 2.0\ntensor([1.0, 3.0]).variance(0, #{ correction: 0 }).item() // => 1.0\n```",
-        ),
-        (
-            "std",
-            Tensor::std_with,
-            "The square root of the variance.\n\n```rhai\ntensor([1.0, 1.0]).std().item() // => 0.0\n```",
-        ),
-    ] {
-        library
-            .method::<Tensor>(name, "(axis?: int | array, options?: map) -> Tensor", text)
-            .options::<Spread>()
-            .call(move |x: Tensor| raise(function(&x, None, 1.0)))
-            .call(move |x: Tensor, map: Map| -> Outcome<Tensor> {
-                let spread: Spread = options::read(&map)?;
-                raise(function(&x, None, spread.correction))
-            })
-            .call(move |x: Tensor, axes: i64| raise(function(&x, Some(&[axes]), 1.0)))
-            .call(move |x: Tensor, axes: Array| -> Outcome<Tensor> {
-                raise(function(
-                    &x,
-                    Some(&super::axes_of(&Dynamic::from(axes))?),
-                    1.0,
-                ))
-            })
-            .call(
-                move |x: Tensor, axes: Dynamic, map: Map| -> Outcome<Tensor> {
-                    let spread: Spread = options::read(&map)?;
-                    raise(function(
-                        &x,
-                        Some(&super::axes_of(&axes)?),
-                        spread.correction,
-                    ))
-                },
-            );
-    }
 }
 
 fn shapes(library: &mut Library) {

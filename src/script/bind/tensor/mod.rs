@@ -12,6 +12,8 @@ mod index;
 mod math;
 mod methods;
 mod order;
+mod random;
+mod reduce;
 mod show;
 
 use rhai::{Array, Dynamic};
@@ -44,12 +46,14 @@ pub(crate) fn bind(library: &mut Library) {
     );
     library.rows_of::<Tensor>(rows);
     create::bind(library);
+    random::bind(library);
     arithmetic::bind(library);
     index::bind(library);
     assign::bind(library);
     methods::bind(library);
     math::bind(library);
     order::bind(library);
+    reduce::bind(library);
     arrange::bind(library);
     gradient::bind(library);
     convolve::bind(library);

@@ -73,10 +73,6 @@ fn sorting(library: &mut Library) {
 
 fn quantiles(library: &mut Library) {
     library
-        .method::<Tensor>("median", "(axis?: int) -> Tensor", "The middle element of all or along an axis, which is dropped; of two the lower one.\n\n```rhai\ntensor([3.0, 1.0, 2.0]).median().item() // => 2.0\n```")
-        .call(|x: Tensor| raise(x.reshape(&[x.len()]).and_then(|flat| flat.median(0))))
-        .call(|x: Tensor, axis: i64| raise(x.median(axis)));
-    library
         .method::<Tensor>("quantile", "(q: float, axis?: int) -> Tensor", "The value below which a share `q` lies, of all or along an axis, which is dropped; between two elements on the line through them.\n\n```rhai\ntensor([0.0, 1.0, 2.0]).quantile(0.25).item() // => 0.5\n```")
         .call(|x: Tensor, q: Dynamic| -> Outcome<Tensor> {
             let q = float(&q, 0)?;
