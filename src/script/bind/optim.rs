@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 use rhapsode_models::{
     checkpoint::Checkpoint,
+    nn::Net,
     optim::{self, Kind, Optimizer, Rule, Schedule},
 };
 use rhapsode_tensor::{Tensor, grad_or_zero};
@@ -13,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Outcome, raise};
+use super::{Outcome, nn, raise};
 use crate::{
     Display,
     context::{self, lock},
@@ -171,12 +172,14 @@ pub(crate) fn bind(library: &mut Library) {
         library
             .function(
                 &page.path,
-                "(parameters?: array of Tensor | array of map, options?: map) -> Optimizer | OptimizerChoice",
+                "(parameters?: Net | array of Tensor | array of map, options?: map) -> Optimizer | OptimizerChoice",
                 &page.text,
             )
             .options_of(Arc::clone(&page.all))
             .call(move || choose(page, &Map::new()).map(Choice))
             .call(move |map: Map| choose(page, &map).map(Choice))
+            .call(move |net: Net| at_work(page, nn::tensors(&net), &Map::new()))
+            .call(move |net: Net, map: Map| at_work(page, nn::tensors(&net), &map))
             .call(move |list: Array| at_work(page, list, &Map::new()))
             .call(move |list: Array, map: Map| at_work(page, list, &map));
     }

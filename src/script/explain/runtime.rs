@@ -187,6 +187,13 @@ fn property(message: &str, names: &Names) -> Fault {
     {
         return fault.hint(format!("`{property}` is a method: write `.{property}()`"));
     }
+    // `x.grad`: a function here.
+    if let Some(function) = reference
+        .get(property)
+        .find(|e| e.kind == EntryKind::Function)
+    {
+        return fault.hint(format!("there is `{}`", function.headline()));
+    }
     fault.meant(
         property,
         reference.owned_by(kind).map(|entry| entry.short()),

@@ -6,6 +6,7 @@ mod loss;
 mod net;
 mod summary;
 
+pub(crate) use net::tensors;
 pub(crate) use summary::layers;
 
 use crate::library::Library;

@@ -123,7 +123,8 @@ fn scan(net: &Net, x: &Tensor, state: Option<&Tensor>) -> Outcome<Array> {
     Ok(vec![Dynamic::from(outputs), Dynamic::from(last)])
 }
 
-fn tensors(net: &Net) -> Array {
+/// The parameters of a network as an array of a script.
+pub(crate) fn tensors(net: &Net) -> Array {
     let named = net.named().into_iter();
     named.map(|(_, tensor)| Dynamic::from(tensor)).collect()
 }
