@@ -43,6 +43,11 @@ impl Live {
         Self(Arc::new(Mutex::new(state)))
     }
 
+    /// Whether both are views of one training.
+    pub fn is(&self, other: &Live) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// How it stands now. Hold it only for a moment: the training waits.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
