@@ -177,7 +177,16 @@ impl Runner {
             kernel.outbox.output("execute_input", &message.header, Content::Other(content));
         }
         kernel.tell_of_crash(message);
-        let outcome = self.cell(message, &format!("cell {count}"), code);
+        let mut payload = Vec::new();
+        let outcome = match question(code) {
+            // Front ends show it in their pager; Lab below the cell.
+            Some(name) => kernel.glance.wait().help(name).map(|help| {
+                let data = json!({"text/plain": help.text, "text/markdown": help.markdown});
+                payload.push(json!({"source": "page", "start": 0, "data": data}));
+                None
+            }),
+            None => self.cell(message, &format!("cell {count}"), code),
+        };
         let mut shown = None;
         let mut reply = match &outcome {
             Ok(display) => {
@@ -195,7 +204,7 @@ impl Runner {
         };
         if let Some(fields) = reply.as_object_mut() {
             fields.insert("execution_count".into(), count.into());
-            fields.insert("payload".into(), json!([]));
+            fields.insert("payload".into(), payload.into());
         }
         if store {
             kernel.history.add(count, code, shown.as_deref());
@@ -259,6 +268,15 @@ impl Runner {
     }
 }
 
+/// The name in a cell that asks for nothing but help: `?name` or `name?`.
+fn question(code: &str) -> Option<&str> {
+    let code = code.trim();
+    let asked = code.strip_prefix('?').or_else(|| code.strip_suffix('?'))?;
+    let name = asked.trim_matches(['?', ' ']);
+    let is_name = |c: char| c.is_alphanumeric() || "_:.".contains(c);
+    (!name.is_empty() && name.chars().all(is_name)).then_some(name)
+}
+
 /// An error as messages tell it.
 fn told(error: &Diagnostic) -> Value {
     let lines = error.render(true);
@@ -293,5 +311,26 @@ impl Interrupts {
     /// Interrupts whatever runs.
     pub fn interrupt(&self) {
         self.0.iter().for_each(|(_, handle)| handle.interrupt());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_a_name_with_a_question_mark() {
+        let cases = [
+            ("?flow::rectified", Some("flow::rectified")),
+            (" linspace? ", Some("linspace")),
+            ("??Tensor.sum", Some("Tensor.sum")),
+            ("?", None),
+            ("a + b?", None),
+            ("?a\nb", None),
+            ("linspace", None),
+        ];
+        for (code, name) in cases {
+            assert_eq!(question(code), name, "{code}");
+        }
     }
 }
