@@ -100,7 +100,7 @@ impl Wire {
     fn poll(&self, sent: Instant, at_once: bool, leaving: bool) -> zmq::Result<[bool; 4]> {
         let sockets = &self.sockets;
         let all = [&sockets.shell, &sockets.control, &sockets.stdin, &sockets.iopub];
-        let mut items = all.map(|socket| socket.as_poll_item(zmq::POLLIN)).to_vec();
+        let mut items = Vec::from(all.map(|socket| socket.as_poll_item(zmq::POLLIN)));
         items.push(zmq::PollItem::from_fd(self.outbox.waker.fd(), zmq::POLLIN));
         let pace = PACE.saturating_sub(sent.elapsed()).as_millis() as i64 + 1;
         let wait = match () {
