@@ -209,8 +209,9 @@ impl Types {
             out.push_str("()");
         } else if let Ok(character) = value.as_char() {
             out.push_str(&format!("{character:?}"));
-        } else {
-            out.push_str(&value.to_string());
+        } else if let Some(inner) = value.read_lock::<Dynamic>() {
+            // Of a variable, which is shared, Rhai would say so.
+            out.push_str(&inner.to_string());
         }
     }
 
