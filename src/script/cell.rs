@@ -8,7 +8,7 @@ use rhai::{
 };
 
 use crate::{
-    Diagnostic, Display, Help, Kind, beside,
+    Diagnostic, Display, Help, Kind,
     built_in::BuiltIn,
     context::Context,
     engine,
@@ -32,8 +32,8 @@ pub(crate) struct Machine {
     pub scope: Scope<'static>,
     /// What Rhai keeps between statements.
     pub global: GlobalRuntimeState,
-    /// The number of its shell.
-    pub shell: u64,
+    /// What it has taken over of other shells.
+    pub version: u64,
     /// Whether it is another shell than the main one.
     pub is_beside: bool,
 }
@@ -47,9 +47,7 @@ impl Machine {
     pub fn new(context: Arc<Context>, bind: fn(&mut Library)) -> Self {
         let engine = Arc::new(engine::build(&context, bind));
         context.set_engine(&engine);
-        let machine = Self::over(&context, engine, false);
-        context.set_author(machine.shell);
-        machine
+        Self::over(&context, engine, false)
     }
 
     /// A machine over an engine that is there.
@@ -62,7 +60,7 @@ impl Machine {
             functions: AST::empty(),
             scope: Scope::new(),
             global,
-            shell: beside::fresh_shell(),
+            version: context.version(),
             is_beside,
         }
     }
