@@ -81,6 +81,8 @@ impl Connection {
                 zmq::XPUB => {
                     // The default of 1000 silently drops messages of a loop that prints, `idle` among them.
                     socket.set_sndhwm(0)?;
+                    // Else only the first client that subscribes to a topic is told of, and welcomed.
+                    socket.set_xpub_verbose(true)?;
                     socket.set_heartbeat_ivl(HEARTBEAT)?;
                     socket.set_heartbeat_timeout(DEAF)?;
                 }
