@@ -9,6 +9,7 @@ const SIDE: usize = 10;
 
 impl Object for Tensor {
     const NAME: &'static str = "Tensor";
+    const BRIEF: bool = true;
 
     fn text(&self) -> String {
         self.to_string()
