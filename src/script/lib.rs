@@ -35,6 +35,7 @@ mod trial;
 mod value;
 
 pub use args::ScriptArg;
+pub use bind::report::MIME as REPORT;
 pub use check::Unit;
 pub use diagnostic::{Diagnostic, Frame, Kind, Place, Severity};
 pub use display::Display;
