@@ -23,6 +23,8 @@ pub enum Command {
     Run(RunArgs),
     /// Find misspelt names, options and values in a script without running it
     Check(CheckArgs),
+    /// Run the experiments of the papers and write one table of what was expected and what was measured
+    Reproduce(ReproduceArgs),
     /// Show the reference of a name, or the list of modules
     Doc {
         /// A function, method or module, e.g. flow::rectified; or a question in quotation marks
@@ -118,6 +120,23 @@ pub struct RunArgs {
     /// No live bars and no drawings in the terminal, only what the script prints and a line a result
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// What `rhapsode reproduce` takes.
+#[derive(Args, Debug)]
+pub struct ReproduceArgs {
+    /// Which methods, e.g. stochastic-interpolants [default: every script that makes a report]
+    #[arg(value_name = "SLUG")]
+    pub slugs: Vec<String>,
+    /// Folder of the scripts
+    #[arg(long, value_name = "DIR", default_value = "scripts")]
+    pub scripts: PathBuf,
+    /// Give the scripts' arg("KEY", ..) a value, e.g. scale=full; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
+    /// Folder of reproduce.json, reproduce.md and a folder a script
+    #[arg(long, value_name = "DIR", default_value = "reproduce")]
+    pub out: PathBuf,
 }
 
 /// Reads the name of a format.

@@ -10,6 +10,7 @@ mod files;
 mod kernel;
 mod progress;
 mod repl;
+mod reproduce;
 mod run;
 mod screen;
 mod script_help;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     finish(match Cli::parse().command {
         None => repl::run(),
         Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Reproduce(args)) => reproduce::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Doc {
             html: Some(folder), ..

@@ -21,6 +21,12 @@ pub struct TensorValue;
 /// Stands for a choice of optimizer.
 pub struct OptimizerValue;
 
+/// Stands for a function of the caller's.
+pub struct ClosureValue;
+
+/// Stands for a number or a function of the caller's.
+pub struct RateValue;
+
 impl JsonSchema for TensorValue {
     fn schema_name() -> Cow<'static, str> {
         "Tensor".into()
@@ -42,5 +48,29 @@ impl JsonSchema for OptimizerValue {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ TYPE: "OptimizerChoice" })
+    }
+}
+
+impl JsonSchema for ClosureValue {
+    fn schema_name() -> Cow<'static, str> {
+        "closure".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ TYPE: "closure" })
+    }
+}
+
+impl JsonSchema for RateValue {
+    fn schema_name() -> Cow<'static, str> {
+        "rate".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "number" }, { TYPE: "closure" }] })
     }
 }

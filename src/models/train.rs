@@ -44,6 +44,8 @@ pub struct Plan {
     pub clip: Option<f64>,
     /// Decay of the moving average.
     pub ema: f64,
+    /// Losses whose mean gradient makes a step; a loss of its own number each.
+    pub accumulate: u64,
 }
 
 impl Default for Plan {
@@ -55,6 +57,7 @@ impl Default for Plan {
             warmup: 0,
             clip: None,
             ema: 0.999,
+            accumulate: 1,
         }
     }
 }
@@ -64,6 +67,7 @@ pub struct Run {
     objective: Box<dyn Objective>,
     optimizer: Optimizer,
     ema: f64,
+    accumulate: u64,
     /// The loss of every step.
     pub losses: Vec<f64>,
     /// Whether the user stopped it before its end.
@@ -85,6 +89,7 @@ impl Run {
             optimizer,
             objective,
             ema: plan.ema,
+            accumulate: plan.accumulate.max(1),
             losses: Vec::new(),
             interrupted: false,
         })
@@ -188,14 +193,11 @@ impl Run {
     fn step(&mut self) -> Result<f64> {
         interrupt::check()?;
         let step = self.steps() + 1;
-        let loss = self.objective.loss(step)?;
-        let value = loss.item()?;
+        let (value, gradient) = self.gradient(step)?;
         if !value.is_finite() {
             return Err(self.explain(step, "the loss", value));
         }
-        let params = self.objective.params().clone();
-        let grads = grad_or_zero(loss, &params.tensors().iter().collect::<Vec<_>>())?;
-        let flat = [Some(params.gather(&grads)?)];
+        let flat = [Some(gradient)];
         let average = self.objective.average().map(|a| a.flat());
         let decay = ramp(self.ema, step);
         match self
@@ -214,6 +216,32 @@ impl Run {
         }
     }
 
+    /// The mean loss of a step and its gradient, flat; of several batches one after the other, so that only one is held.
+    fn gradient(&mut self, step: u64) -> Result<(f64, Tensor)> {
+        let params = self.objective.params().clone();
+        let share = 1.0 / self.accumulate as f64;
+        let (mut value, mut total) = (0.0, None);
+        for part in 1..=self.accumulate {
+            let loss = self.objective.loss((step - 1) * self.accumulate + part)?;
+            value += share * loss.item()?;
+            let grads = grad_or_zero(loss, &params.tensors().iter().collect::<Vec<_>>())?;
+            let flat = params.gather(&grads)?;
+            total = Some(match total {
+                None if self.accumulate == 1 => flat,
+                None => flat.affine(share, 0.0)?,
+                Some(total) => Tensor::combine(&[(1.0, &total), (share, &flat)])?,
+            });
+            if !value.is_finite() {
+                break;
+            }
+        }
+        let none = || Error::Value {
+            what: "training",
+            message: "takes at least one batch a step".into(),
+        };
+        Ok((value, total.ok_or_else(none)?))
+    }
+
     /// The same step again, watched: which operation was the first to leave the numbers?
     fn explain(&mut self, step: u64, what: &'static str, value: f64) -> Error {
         let value = if value.is_nan() {
@@ -225,8 +253,10 @@ impl Run {
         };
         let params = self.objective.params().clone();
         let again = tape::watch_finite(|| {
-            let loss = self.objective.loss(step)?;
-            grad_or_zero(loss, &params.tensors().iter().collect::<Vec<_>>())?;
+            for part in 1..=self.accumulate {
+                let loss = self.objective.loss((step - 1) * self.accumulate + part)?;
+                grad_or_zero(loss, &params.tensors().iter().collect::<Vec<_>>())?;
+            }
             Ok(())
         });
         let op = match again {

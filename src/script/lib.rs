@@ -39,6 +39,7 @@ mod value;
 pub mod words;
 
 pub use args::ScriptArg;
+pub use bind::report::MIME as REPORT;
 pub use check::Unit;
 pub use diagnostic::{Diagnostic, Frame, Kind, Place, Severity};
 pub use display::Display;

@@ -151,6 +151,10 @@ impl Frontend for Runner {
 impl Runner {
     /// Shows a value; a figure is written, and its path shown.
     fn show(&mut self, display: &Display) {
+        if let Some(json) = display.get(rhapsode_script::REPORT) {
+            let written = self.outputs.report(json);
+            self.note(written);
+        }
         if !outputs::is_figure(display) {
             return self.screen.display(display);
         }

@@ -97,6 +97,12 @@ impl Outputs {
         self.write_figure(self.figures, display)
     }
 
+    /// Writes the table of an experiment as data; the last one counts.
+    pub fn report(&mut self, json: &str) -> Result<(), Error> {
+        let path = self.folder.file("report.json", &mut self.manifest)?;
+        files::write(&path, json.as_bytes())
+    }
+
     /// Takes a new state of a figure that was shown before.
     pub fn update(&mut self, display: Display) {
         if let Some(&number) = display.id.as_ref().and_then(|id| self.numbers.get(id)) {

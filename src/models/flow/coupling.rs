@@ -16,6 +16,8 @@ pub enum Coupling {
     /// Optimal transport within the batch: the pairs whose squared distances have the least sum. Straighter paths, for one
     /// assignment of batch x batch a step (Tong et al. 2023, arXiv 2302.00482; Pooladian et al. 2023, arXiv 2304.14772).
     Ot,
+    /// Row by row: the first of one belongs to the first of the other.
+    Pairs,
 }
 
 impl Coupling {
@@ -23,7 +25,7 @@ impl Coupling {
     /// do their labels.
     pub fn pair(self, x0: Tensor, x1: &Tensor) -> Result<Tensor> {
         match self {
-            Coupling::Independent => Ok(x0),
+            Coupling::Independent | Coupling::Pairs => Ok(x0),
             Coupling::Ot => {
                 let order: Vec<i64> = optimal_pairs(x1, &x0)?
                     .into_iter()

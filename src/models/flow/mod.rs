@@ -1,25 +1,31 @@
 //! Flows between distributions: a file a method, and what they share.
 //!
-//! Time runs from 0 (the base, noise) to 1 (data) in every method.
+//! Time runs from 0 (the base, noise) to 1 (data) in every method. What all share: the interface of a velocity
+//! ([`field`]), coefficients of processes ([`path`]), conversions between fields and between schedules ([`convert`]), samples
+//! ([`mod@sample`]), likelihoods ([`likelihood`]), couplings ([`coupling`]), and what is asked of a model before one trusts it
+//! ([`verify`]).
 
+pub mod convert;
 pub mod coupling;
+pub mod field;
+pub mod interpolant;
 pub mod likelihood;
+pub mod loss;
+pub mod mixture;
+pub mod path;
 pub mod rectified;
+pub mod reflow;
+pub mod sample;
+pub mod timestep;
+mod training;
 mod velocity;
 
 pub use coupling::Coupling;
+pub use field::{FunctionField, SharedFlow, VelocityField, VelocityFn};
+pub use interpolant::Interpolant;
 pub use likelihood::LogProbOptions;
+pub use path::PATHS;
 pub use rectified::RectifiedFlow;
+pub use sample::SampleOptions;
+pub use training::FitOptions;
 pub use velocity::{NetKind, VelocityNet, VelocityOptions};
-
-use rhapsode_tensor::Tensor;
-
-use crate::Result;
-
-/// Anything that has a velocity can be sampled, steered, searched, scored.
-pub trait VelocityField {
-    /// The velocity at `x: [n, dim]` and times `t: [n]`, of the shape of `x`; differentiable in `x`.
-    fn velocity(&self, x: &Tensor, t: &Tensor) -> Result<Tensor>;
-    /// Size of one sample.
-    fn dim(&self) -> usize;
-}

@@ -15,22 +15,18 @@
 
 use std::sync::Arc;
 
-use rhapsode_tensor::{DType, Real, Tensor, memory, params::Params, random::Stream};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use rhapsode_tensor::{DType, Tensor, memory, params::Params};
 
-use super::{Coupling, LogProbOptions, VelocityField, VelocityNet, VelocityOptions, likelihood};
+use super::{
+    Coupling, LogProbOptions, VelocityField, VelocityNet, VelocityOptions,
+    field::SharedFlow,
+    likelihood::{self, Base},
+    path::Process,
+    sample::{SampleOptions, sample_rows},
+    training::{FitOptions, FlowMatching},
+};
 use crate::{
-    Error, Result,
-    checkpoint::Checkpoint,
-    data::Batches,
-    native::{OptimizerValue, TensorValue},
-    nn::positive,
-    observe::{Observer, Step},
-    ode::{self, SaveAt, SolveOptions, Solver},
-    optim::{AdamOptions, Choice, Schedule},
-    reference::Reference,
-    train::{Objective, Plan, Run},
+    Error, Result, checkpoint::Checkpoint, observe::Observer, reference::Reference, train::Run,
 };
 
 /// Where the method comes from.
@@ -44,155 +40,6 @@ pub const REFERENCE: Reference = Reference {
 
 /// The kind under which checkpoints are saved.
 pub const KIND: &str = "flow::rectified";
-
-/// Options of a training.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct FitOptions {
-    /// Number of steps (at least 1; default 2000).
-    pub steps: u64,
-    /// Samples a step (at least 1; default 256).
-    pub batch: usize,
-    /// The optimizer, e.g. `optim::adam(#{ lr: 1e-3 })` (default: that one).
-    #[serde(skip)]
-    #[schemars(!skip, skip_serializing, with = "OptimizerValue")]
-    pub optimizer: Option<Choice>,
-    /// Labels of the data, a tensor `[n]` of class numbers, for a flow with classes (default: none).
-    #[serde(skip)]
-    #[schemars(!skip, skip_serializing, with = "TensorValue")]
-    pub labels: Option<Tensor>,
-    /// How the learning rate changes over the steps (default: as the optimizer says, else "cosine").
-    pub schedule: Option<Schedule>,
-    /// Steps over which the learning rate rises from 0 (default 0).
-    pub warmup: u64,
-    /// Largest norm of the gradient; larger ones are scaled down to it (> 0; default: any).
-    pub clip: Option<f64>,
-    /// Decay of the moving average of the weights, which samples use (in [0, 1); 0: no average; default 0.999).
-    pub ema: f64,
-    /// How noise and data of a batch are paired: "independent", or "ot" by optimal transport within the batch (default "independent").
-    pub coupling: Coupling,
-    /// Share of the labels dropped in training, for guidance (in [0, 1]; default 0.1).
-    pub label_drop: f64,
-    /// Seed of data order, noise and times (default: the session's next).
-    pub seed: Option<u64>,
-}
-
-impl Default for FitOptions {
-    fn default() -> Self {
-        Self {
-            steps: 2000,
-            batch: 256,
-            optimizer: None,
-            labels: None,
-            schedule: None,
-            warmup: 0,
-            clip: None,
-            ema: 0.999,
-            coupling: Coupling::default(),
-            label_drop: 0.1,
-            seed: None,
-        }
-    }
-}
-
-impl FitOptions {
-    /// Refuses impossible values.
-    pub fn validate(&self) -> Result<()> {
-        positive("steps", self.steps as usize)?;
-        positive("batch", self.batch)?;
-        if !(0.0..1.0).contains(&self.ema) {
-            return Err(Error::option(
-                "ema",
-                format!("must lie in [0, 1), got {}", self.ema),
-            ));
-        }
-        if !(0.0..=1.0).contains(&self.label_drop) {
-            return Err(Error::option(
-                "label_drop",
-                format!("must lie in [0, 1], got {}", self.label_drop),
-            ));
-        }
-        if let Some(clip) = self.clip.filter(|c| !(*c > 0.0 && c.is_finite())) {
-            return Err(Error::option(
-                "clip",
-                format!("must be a finite number > 0, got {clip}"),
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// Options of sampling.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SampleOptions {
-    /// The solver (default "heun").
-    pub solver: Solver,
-    /// Number of equal steps from noise to data (at least 1; default 50; "dopri5", "tsit5" and "dopri8" without it choose their own).
-    pub steps: Option<usize>,
-    /// Relative tolerance when the solver chooses its steps (> 0; default 1e-4).
-    pub rtol: Option<f64>,
-    /// Absolute tolerance when the solver chooses its steps (> 0; default 1e-4).
-    pub atol: Option<f64>,
-    /// Class of all samples, for a flow with classes (default: no class).
-    pub label: Option<i64>,
-    /// Classes one by one, a tensor or array of n class numbers (default: none).
-    #[serde(skip)]
-    #[schemars(!skip, skip_serializing, with = "TensorValue")]
-    pub labels: Option<Tensor>,
-    /// Weight of the guidance towards the class: 1 is the plain conditional flow, larger is more typical (default 1).
-    pub guidance: f64,
-    /// Seed of the noise (default: the session's next).
-    pub seed: Option<u64>,
-}
-
-impl Default for SampleOptions {
-    fn default() -> Self {
-        Self {
-            solver: Solver::Heun,
-            steps: None,
-            rtol: None,
-            atol: None,
-            label: None,
-            labels: None,
-            guidance: 1.0,
-            seed: None,
-        }
-    }
-}
-
-impl SampleOptions {
-    fn solve(&self) -> SolveOptions {
-        // The solvers of high order choose their steps; the others take few large ones.
-        let chooses = matches!(self.solver, Solver::Dopri5 | Solver::Tsit5 | Solver::Dopri8);
-        let adaptive = chooses && self.steps.is_none();
-        SolveOptions {
-            solver: self.solver,
-            steps: (!adaptive).then(|| self.steps.unwrap_or(50)),
-            rtol: self.rtol.or(adaptive.then_some(1e-4)),
-            atol: self.atol.or(adaptive.then_some(1e-4)),
-            save_at: SaveAt::END,
-            ..Default::default()
-        }
-    }
-
-    fn validate(&self) -> Result<()> {
-        if !self.guidance.is_finite() {
-            return Err(Error::option(
-                "guidance",
-                format!("must be finite, got {}", self.guidance),
-            ));
-        }
-        if self.label.is_some() && self.labels.is_some() {
-            return Err(Error::option(
-                "label",
-                "give either `label` or `labels`, not both",
-            ));
-        }
-        likelihood::guides_something(self.guidance, self.label.is_some() || self.labels.is_some())?;
-        self.solve().validate()
-    }
-}
 
 /// A rectified flow. Clones share their parameters.
 #[derive(Clone)]
@@ -227,21 +74,44 @@ impl RectifiedFlow {
         observer: &mut dyn Observer,
     ) -> Result<Run> {
         options.validate()?;
-        let objective = FlowMatching::new(self.clone(), data, options)?;
-        let plan = Plan {
-            optimizer: options
-                .optimizer
-                .clone()
-                .unwrap_or_else(|| AdamOptions::default().into()),
-            steps: options.steps,
-            schedule: options.schedule.clone(),
-            warmup: options.warmup,
-            clip: options.clip,
-            ema: options.ema,
-        };
-        let mut run = Run::new(Box::new(objective), plan)?;
+        if options.coupling == Coupling::Pairs {
+            let message =
+                "\"pairs\" is for data that come with their noise: `reflow` keeps such pairs";
+            return Err(Error::option("coupling", message));
+        }
+        let objective = FlowMatching::new(self.clone(), data, None, options)?;
+        self.run(objective, options, observer)
+    }
+
+    /// Takes the steps of a training.
+    pub(super) fn run(
+        &self,
+        objective: FlowMatching,
+        options: &FitOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Run> {
+        let mut run = Run::new(Box::new(objective), options.plan())?;
         run.more(options.steps, observer)?;
         Ok(run)
+    }
+
+    /// The network that training changes.
+    pub(super) fn trained(&self) -> &VelocityNet {
+        &self.net
+    }
+
+    /// The network with the moving average of the weights, which everything but training uses.
+    pub(super) fn averaged(&self) -> &VelocityNet {
+        &self.average
+    }
+
+    /// A flow of its own that begins as this one: both its networks are copies of the averaged one.
+    pub fn duplicate(&self) -> Result<Self> {
+        let from = self.average.params();
+        Ok(Self {
+            net: self.net.with(Arc::new(from.duplicate(true)?))?,
+            average: self.average.with(Arc::new(from.duplicate(false)?))?,
+        })
     }
 
     /// The velocity of the averaged network at `x: [n, dim]`, times `t: [n]` and, for a flow with
@@ -287,54 +157,55 @@ impl RectifiedFlow {
         // Labels and noise are made for all samples at once: both must fit.
         memory::ensure(n, size_of::<i64>())?;
         let labels = self.labels(n, &options.labels, options.label)?;
-        let dtype = self.params().dtype();
-        let noise = Stream::new(options.seed.unwrap_or(0), "noise")
-            .randn(&[n, self.options().dim], dtype)?;
-        let solve = options.solve();
-        let chunk = self.net.rows_at_once();
-        let chunks = n.div_ceil(chunk).max(1);
-        let total = solve.steps.map(|s| (s * chunks) as u64);
-        let mut done = 0;
-        let mut parts = Vec::with_capacity(chunks);
-        for start in (0..n.max(1)).step_by(chunk) {
-            let len = chunk.min(n - start);
-            let x0 = noise.narrow(0, start, len)?;
-            let labels = labels.as_ref().map(|l| &l[start..start + len]);
-            let mut field = |x: &Tensor, t: f64| {
-                let t = Tensor::full(t, &[len], dtype)?;
-                self.velocity_of(x, &t, labels, options.guidance)
-            };
-            let mut watch = |_: &Step| {
-                done += 1;
-                observer.step(&Step {
-                    label: "sample",
-                    step: done,
-                    total,
-                    metrics: &[],
-                })
-            };
-            let solution = ode::solve(&mut field, &x0, &solve, &mut watch)?;
-            if solution.interrupted {
-                // Points on the way are no samples.
-                return Err(Error::Interrupted);
-            }
-            parts.push(solution.last().clone());
-        }
-        let x = Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?;
-        if !x.is_finite()? {
-            let message =
-                "samples are not finite: the flow diverged (train longer, or take more steps)"
-                    .into();
-            return Err(Error::Value {
-                what: "sample",
-                message,
-            });
-        }
+        let rows = self.rows_given(labels.as_deref(), options.guidance);
+        let x = sample_rows(&rows, self, n, options, observer)?;
+        self.shaped(x)
+    }
+
+    /// Rows `[n, dim]` in the shape of the flow's samples.
+    fn shaped(&self, x: Tensor) -> Result<Tensor> {
         let shape = &self.options().shape;
         if shape.is_empty() {
             return Ok(x);
         }
+        let n = x.dim(0)?;
         Ok(x.reshape(&[&[n], shape.as_slice()].concat())?)
+    }
+
+    /// The flow of some rows of a batch whose rows have labels.
+    fn rows_given<'a>(
+        &'a self,
+        labels: Option<&'a [i64]>,
+        guidance: f64,
+    ) -> impl Fn(usize, usize) -> Result<SharedFlow> + 'a {
+        move |start, len| {
+            Ok(match labels {
+                None => Arc::new(self.clone()),
+                Some(labels) => Arc::new(Guided {
+                    flow: self.clone(),
+                    labels: labels[start..start + len].to_vec(),
+                    guidance,
+                }),
+            })
+        }
+    }
+
+    /// The flow towards one class, or towards a class for each row of the batches that it will see: a flow without classes,
+    /// which can be sampled, steered and searched as any other.
+    pub fn given(&self, labels: &[i64], guidance: f64) -> Result<SharedFlow> {
+        check_labels("labels", labels, labels.len(), self.options().classes)?;
+        if labels.is_empty() {
+            return Err(Error::option("labels", "expected at least one label"));
+        }
+        if !guidance.is_finite() {
+            let message = format!("must be finite, got {guidance}");
+            return Err(Error::option("guidance", message));
+        }
+        Ok(Arc::new(Guided {
+            flow: self.clone(),
+            labels: labels.to_vec(),
+            guidance,
+        }))
     }
 
     /// The log-density, in nats, of each point of `x: [n, dim]` (or `[n, shape..]`); shape `[n]`. See [`likelihood`].
@@ -349,25 +220,8 @@ impl RectifiedFlow {
         let labels = self.labels(n, &options.labels, options.label)?;
         let x = x.to_dtype(self.params().dtype())?;
         let x = x.reshape(&[n, self.options().dim])?;
-        let chunk = self.net.rows_at_once();
-        let mut parts = Vec::new();
-        for start in (0..n.max(1)).step_by(chunk) {
-            let len = chunk.min(n - start);
-            let field = Guided {
-                flow: self,
-                labels: labels.as_ref().map(|l| &l[start..start + len]),
-                guidance: options.guidance,
-            };
-            let rows = if len == n {
-                x.clone()
-            } else {
-                x.narrow(0, start, len)?
-            };
-            parts.push(likelihood::log_prob(
-                &field, &rows, options, start, observer,
-            )?);
-        }
-        Ok(Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?)
+        let rows = self.rows_given(labels.as_deref(), options.guidance);
+        likelihood::log_prob_rows(&rows, self, &Base::Normal, &x, options, observer)
     }
 
     /// One class number a sample, checked, or none.
@@ -432,27 +286,69 @@ impl VelocityField for RectifiedFlow {
     fn dim(&self) -> usize {
         self.options().dim
     }
+
+    fn dtype(&self) -> DType {
+        self.params().dtype()
+    }
+
+    fn process(&self) -> Process {
+        Process::rectified()
+    }
+
+    fn rows_at_once(&self) -> usize {
+        self.net.rows_at_once()
+    }
 }
 
-/// The flow towards given classes, a field of its own. One point takes the first class, for looking at the field.
-struct Guided<'a> {
-    flow: &'a RectifiedFlow,
-    labels: Option<&'a [i64]>,
+/// The flow towards given classes, a field of its own: one class for all rows, or one a row.
+struct Guided {
+    flow: RectifiedFlow,
+    labels: Vec<i64>,
     guidance: f64,
 }
 
-impl VelocityField for Guided<'_> {
+impl VelocityField for Guided {
     fn velocity(&self, x: &Tensor, t: &Tensor) -> Result<Tensor> {
-        let labels = self.labels.and_then(|l| l.get(..t.len()));
-        self.flow.velocity_of(x, t, labels, self.guidance)
+        let n = t.len();
+        let labels = match self.labels.as_slice() {
+            &[one] => vec![one; n],
+            // One point takes the first class, for looking at the field.
+            many if n <= 1 || n == many.len() => many.iter().copied().take(n).collect(),
+            many => {
+                return Err(Error::Value {
+                    what: "labels",
+                    message: format!(
+                        "this flow has {} labels, one a row, and was asked for {n} rows",
+                        many.len()
+                    ),
+                });
+            }
+        };
+        self.flow.velocity_of(x, t, Some(&labels), self.guidance)
     }
 
     fn dim(&self) -> usize {
         self.flow.options().dim
     }
+
+    fn dtype(&self) -> DType {
+        self.flow.dtype()
+    }
+
+    fn process(&self) -> Process {
+        Process::rectified()
+    }
+
+    fn rows_at_once(&self) -> usize {
+        match self.labels.len() {
+            1 => self.flow.rows_at_once(),
+            _ => usize::MAX,
+        }
+    }
 }
 
-fn check_labels(key: &str, labels: &[i64], n: usize, classes: usize) -> Result<()> {
+/// Refuses labels of another number, or that are no classes.
+pub(super) fn check_labels(key: &str, labels: &[i64], n: usize, classes: usize) -> Result<()> {
     if classes == 0 {
         return Err(Error::option(
             key,
@@ -472,160 +368,4 @@ fn check_labels(key: &str, labels: &[i64], n: usize, classes: usize) -> Result<(
         )),
         None => Ok(()),
     }
-}
-
-/// Flow matching on independent pairs: the loss of a step.
-struct FlowMatching {
-    flow: RectifiedFlow,
-    data: Tensor,
-    labels: Option<Vec<i64>>,
-    batches: Batches,
-    noise: Stream,
-    time: Stream,
-    drop: Stream,
-    label_drop: f64,
-    coupling: Coupling,
-}
-
-impl FlowMatching {
-    fn new(flow: RectifiedFlow, data: &Tensor, options: &FitOptions) -> Result<Self> {
-        let dim = flow.options().dim;
-        let n = flow.options().fits("data", data).ok().filter(|&n| n > 0);
-        let Some(n) = n else {
-            let shape = flow.options().shape.iter();
-            let expected = match flow.options().shape.is_empty() {
-                true => format!("[n, {dim}] with n > 0 (the flow has dim {dim})"),
-                false => {
-                    let sizes: Vec<String> = shape.map(usize::to_string).collect();
-                    format!("[n, {}] with n > 0", sizes.join(", "))
-                }
-            };
-            return Err(Error::Shape {
-                what: "data",
-                expected,
-                got: data.dims().to_vec(),
-            });
-        };
-        let data = data
-            .detach()
-            .reshape(&[n, dim])?
-            .to_dtype(flow.params().dtype())?
-            .contiguous()?;
-        if !data.is_finite()? {
-            return Err(Error::Value {
-                what: "data",
-                message: "holds NaN or infinity".into(),
-            });
-        }
-        let labels = options
-            .labels
-            .as_ref()
-            .map(|l| l.to_ints("labels"))
-            .transpose()?;
-        if let Some(labels) = &labels {
-            check_labels("labels", labels, n, flow.options().classes)?;
-        }
-        let seed = options.seed.unwrap_or(0);
-        let batches = Batches::new(n, options.batch, Stream::new(seed, "order"))?;
-        Ok(Self {
-            flow,
-            data,
-            labels,
-            batches,
-            noise: Stream::new(seed, "noise"),
-            time: Stream::new(seed, "time"),
-            drop: Stream::new(seed, "label-drop"),
-            label_drop: options.label_drop,
-            coupling: options.coupling,
-        })
-    }
-
-    /// The noise in the order in which it is paired with the rows.
-    fn pair(&self, x0: Tensor, rows: &[i64]) -> Result<Tensor> {
-        if self.coupling == Coupling::Independent {
-            return Ok(x0);
-        }
-        let rows = Tensor::from_vec(rows.to_vec(), &[rows.len()])?;
-        self.coupling.pair(x0, &self.data.index_select(0, &rows)?)
-    }
-
-    /// Labels of the batch, some replaced by "no class".
-    fn batch_labels(&self, rows: &[i64], step: u64) -> Option<Vec<i64>> {
-        let labels = self.labels.as_ref()?;
-        let mut u = vec![0f64; rows.len()];
-        self.drop.at(step).uniform(&mut u);
-        let none = self.flow.options().classes as i64;
-        let pick = |(&row, &u): (&i64, &f64)| {
-            let label = usize::try_from(row)
-                .ok()
-                .and_then(|row| labels.get(row))
-                .copied();
-            label.filter(|_| u >= self.label_drop).unwrap_or(none)
-        };
-        Some(rows.iter().zip(&u).map(pick).collect())
-    }
-}
-
-impl Objective for FlowMatching {
-    fn label(&self) -> &str {
-        "fit rectified flow"
-    }
-
-    fn params(&self) -> &Arc<Params> {
-        self.flow.params()
-    }
-
-    fn average(&self) -> Option<&Arc<Params>> {
-        Some(self.flow.average.params())
-    }
-
-    fn loss(&mut self, step: u64) -> Result<Tensor> {
-        let rows = self.batches.indices(step - 1)?;
-        let (n, d, dtype) = (rows.len(), self.flow.options().dim, self.data.dtype());
-        let x0 = self.noise.at(step).randn(&[n, d], dtype)?;
-        let x0 = self.pair(x0, &rows)?;
-        let t = self.time.at(step).rand(&[n], dtype)?;
-        let (xt, target) = match dtype {
-            DType::F64 => interpolate::<f64>(&self.data, &rows, &x0, &t)?,
-            _ => interpolate::<f32>(&self.data, &rows, &x0, &t)?,
-        };
-        let labels = self.batch_labels(&rows, step);
-        Ok(self
-            .flow
-            .net
-            .forward(&xt, &t, labels.as_deref())?
-            .mse(&target)?)
-    }
-}
-
-/// `x_t = (1 - t) x0 + t x1` and `x1 - x0` with `x1` the given rows of the data, in one pass.
-fn interpolate<T: Real>(
-    data: &Tensor,
-    rows: &[i64],
-    x0: &Tensor,
-    t: &Tensor,
-) -> Result<(Tensor, Tensor)> {
-    let d = x0.dim(1)?;
-    let (mut xt, mut target) = (vec![T::ZERO; x0.len()], vec![T::ZERO; x0.len()]);
-    data.with_slice::<T, _>("fit", |data| {
-        x0.with_slice::<T, _>("fit", |x0| {
-            t.with_slice::<T, _>("fit", |t| {
-                let out = xt.chunks_exact_mut(d).zip(target.chunks_exact_mut(d));
-                for (((xt, target), x0), (&row, &t)) in
-                    out.zip(x0.chunks_exact(d)).zip(rows.iter().zip(t))
-                {
-                    let x1 = &data[row as usize * d..][..d];
-                    for (((xt, v), &a), &b) in xt.iter_mut().zip(target).zip(x0).zip(x1) {
-                        *v = b - a;
-                        *xt = t.fma(b - a, a);
-                    }
-                }
-            })
-        })
-    })???;
-    let shape = x0.dims();
-    Ok((
-        Tensor::from_vec(xt, shape)?,
-        Tensor::from_vec(target, shape)?,
-    ))
 }

@@ -14,7 +14,7 @@ use rhapsode_models::{
             parquet::{self, ParquetOptions},
         },
     },
-    flow::RectifiedFlow,
+    flow::{Interpolant, RectifiedFlow},
     nn::Net,
 };
 use rhapsode_tensor::Tensor;
@@ -84,6 +84,9 @@ pub(crate) fn bind(library: &mut Library) {
 fn checkpoint_of(value: &Dynamic) -> Result<Option<Checkpoint>, Fault> {
     if let Some(optimizer) = value.read_lock::<Working>() {
         return Ok(Some(optimizer.checkpoint()?));
+    }
+    if let Some(model) = value.read_lock::<Interpolant>() {
+        return Ok(Some(model.checkpoint()?));
     }
     Ok(plain_checkpoint(value))
 }
@@ -201,6 +204,9 @@ fn load(call: &NativeCallContext, path: &str) -> Outcome<Dynamic> {
         rhapsode_models::flow::rectified::KIND => {
             Ok(Dynamic::from(raise(RectifiedFlow::restore(&checkpoint))?))
         }
+        rhapsode_models::flow::interpolant::KIND => {
+            Ok(Dynamic::from(raise(Interpolant::restore(&checkpoint))?))
+        }
         rhapsode_models::nn::KIND => Ok(Dynamic::from(raise(Net::restore(&checkpoint))?)),
         rhapsode_models::optim::STATE_KIND => {
             Ok(Dynamic::from(raise(Working::from_checkpoint(&checkpoint))?))
@@ -229,7 +235,9 @@ fn load(call: &NativeCallContext, path: &str) -> Outcome<Dynamic> {
 /// The names of all variables that hold a model: what a front end saves when it was interrupted.
 pub(crate) fn models(context: &Context) -> Vec<String> {
     let is_model = |value: &Dynamic| {
-        value.read_lock::<RectifiedFlow>().is_some() || value.read_lock::<Net>().is_some()
+        value.read_lock::<RectifiedFlow>().is_some()
+            || value.read_lock::<Interpolant>().is_some()
+            || value.read_lock::<Net>().is_some()
     };
     let globals = context.globals().into_iter();
     globals

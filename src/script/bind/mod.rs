@@ -19,6 +19,7 @@ mod optim_parts;
 mod output;
 mod plot;
 mod progress;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod session;
 mod tensor;
@@ -46,6 +47,7 @@ pub(crate) fn all(library: &mut Library) {
     output::bind(library);
     cite::bind(library);
     progress::bind(library);
+    report::bind(library);
     tensor::bind(library);
     nn::bind(library);
     ode::bind(library);

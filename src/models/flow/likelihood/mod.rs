@@ -9,15 +9,21 @@
 //! (Chen et al. 2018, arXiv 1806.07366). The state and the integral are carried together, backward in time, in f64; the
 //! field runs in its own precision. The divergence is the exact trace of the Jacobian, `dim` backward passes an
 //! evaluation, or Hutchinson's unbiased estimate `e^T (dv/dx) e` with random signs `e`, the same along a whole
-//! trajectory (Grathwohl et al. 2018, arXiv 1810.01367). Rows must not influence each other in the field.
+//! trajectory (Grathwohl et al. 2018, arXiv 1810.01367). Rows must not influence each other in the field. The base may be any
+//! density, see [`Base`].
 //!
 //! The result has a gradient: with respect to `x` and to whatever tracked tensors the field holds.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 
 use rhapsode_tensor::{DType, Tensor, random::Stream, tape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::VelocityField;
+use super::{SharedFlow, VelocityField, field::check_points, sample::Walk};
 use crate::{
     Error, Result,
     native::TensorValue,
@@ -126,6 +132,42 @@ pub(super) fn guides_something(guidance: f64, has_class: bool) -> Result<()> {
     Ok(())
 }
 
+/// A log-density of points `[n, d]`, one number a row.
+pub type LogDensity = Arc<dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync>;
+
+/// What a flow begins with.
+#[derive(Clone)]
+pub enum Base {
+    /// Standard normal.
+    Normal,
+    /// A known density.
+    Density(LogDensity),
+}
+
+impl Base {
+    /// Its log-density at points `[n, d]`.
+    pub fn log_density(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Base::Normal => {
+                let d = x.dim(1)? as f64;
+                let square = x.sqr()?.sum(&[1])?;
+                Ok(square.affine(-0.5, -0.5 * d * std::f64::consts::TAU.ln())?)
+            }
+            Base::Density(of) => {
+                let found = of(x)?;
+                match found.dims() == [x.dim(0)?] {
+                    true => Ok(found),
+                    false => Err(Error::Shape {
+                        what: "log-density of the base",
+                        expected: format!("one number a row, [{}]", x.dim(0)?),
+                        got: found.dims().to_vec(),
+                    }),
+                }
+            }
+        }
+    }
+}
+
 /// The log-density, in nats, of each row of `x: [n, dim]` under a flow from a standard normal base; shape `[n]`.
 ///
 /// `row` numbers the first row among all, so that pieces of a batch draw their own signs. Errors: a wrong shape, points that
@@ -137,20 +179,96 @@ pub fn log_prob(
     row: usize,
     observer: &mut dyn Observer,
 ) -> Result<Tensor> {
-    options.validate()?;
-    let d = field.dim();
-    let &[n, width] = x.dims() else {
-        return Err(wrong_shape(d, x));
+    log_prob_from(field, &Base::Normal, x, options, row, observer)
+}
+
+/// Like [`log_prob`], from any base.
+pub fn log_prob_from(
+    field: &dyn VelocityField,
+    base: &Base,
+    x: &Tensor,
+    options: &LogProbOptions,
+    row: usize,
+    observer: &mut dyn Observer,
+) -> Result<Tensor> {
+    let (end, integral) = transport(field, x, (1.0, 0.0), options, row, observer)?;
+    // From 1 to 0 the integral of the divergence arrives as -int_0^1.
+    let log_prob = base
+        .log_density(&end)?
+        .to_dtype(DType::F64)?
+        .add(&integral)?;
+    finite(log_prob, x.dtype())
+}
+
+/// The log-density of many rows, piece by piece; `rows` as in sampling.
+pub(super) fn log_prob_rows(
+    rows: &dyn Fn(usize, usize) -> Result<SharedFlow>,
+    like: &dyn VelocityField,
+    base: &Base,
+    x: &Tensor,
+    options: &LogProbOptions,
+    observer: &mut dyn Observer,
+) -> Result<Tensor> {
+    let walk = Walk {
+        rows,
+        chunk: like.rows_at_once(),
+        label: "log_prob",
+        steps: None,
     };
-    if width != d {
-        return Err(wrong_shape(d, x));
-    }
-    if !x.is_finite()? {
+    let mut row = 0;
+    walk.all(x, observer, &mut |field, x, watch| {
+        let found = log_prob_from(field, base, x, options, row, watch);
+        row += x.dim(0)?;
+        found
+    })
+}
+
+/// Carries points from their base to data and gives their log-densities on the way: `log p(x(1)) = log p0(x(0)) - int_0^1
+/// div v`. For points and densities at once, when samples are drawn.
+pub fn push(
+    field: &dyn VelocityField,
+    base: &Base,
+    x0: &Tensor,
+    options: &LogProbOptions,
+    observer: &mut dyn Observer,
+) -> Result<(Tensor, Tensor)> {
+    let (end, integral) = transport(field, x0, (0.0, 1.0), options, 0, observer)?;
+    let start = base.log_density(x0)?.to_dtype(DType::F64)?;
+    let log_prob = finite(start.sub(&integral)?, x0.dtype())?;
+    Ok((end.to_dtype(x0.dtype())?, log_prob))
+}
+
+fn finite(log_prob: Tensor, dtype: DType) -> Result<Tensor> {
+    if !log_prob.is_finite()? {
         return Err(Error::Value {
-            what: "x",
-            message: "holds NaN or infinity".into(),
+            what: "log_prob",
+            message:
+                "is not finite: the flow carried a point away (train longer, or look at the points)"
+                    .into(),
         });
     }
+    Ok(log_prob.to_dtype(dtype)?)
+}
+
+/// Where points arrive between two times, `[n, d]`, and the integral of the divergence on the way, `[n]`, both in f64.
+pub fn transport(
+    field: &dyn VelocityField,
+    x: &Tensor,
+    (from, to): (f64, f64),
+    options: &LogProbOptions,
+    row: usize,
+    observer: &mut dyn Observer,
+) -> Result<(Tensor, Tensor)> {
+    options.validate()?;
+    let d = field.dim();
+    if x.rank() != 2 {
+        return Err(Error::Shape {
+            what: "x",
+            expected: format!("[n, {d}]"),
+            got: x.dims().to_vec(),
+        });
+    }
+    let n = check_points(field, "x", x)?;
     let divergence = Divergence::new(field, x, options, row)?;
     let start = Tensor::cat(
         &[
@@ -166,29 +284,27 @@ pub fn log_prob(
             ..*step
         })
     };
-    let solution = ode::solve(&mut slope, &start, &options.solve(), &mut watch)?;
-    let end = solution.last();
-    // From 1 to 0 the integral of the divergence arrives as -int_0^1.
-    let base = end.narrow(1, 0, d)?.sqr()?.sum(&[1])?;
-    let base = base.affine(-0.5, -0.5 * d as f64 * std::f64::consts::TAU.ln())?;
-    let log_prob = base.add(&end.narrow(1, d, 1)?.squeeze(1)?)?;
-    if !log_prob.is_finite()? {
-        return Err(Error::Value {
-            what: "log_prob",
-            message:
-                "is not finite: the flow carried a point away (train longer, or look at the points)"
-                    .into(),
-        });
+    let solve = SolveOptions {
+        from,
+        to,
+        ..options.solve()
+    };
+    let solution = ode::solve(&mut slope, &start, &solve, &mut watch)?;
+    if solution.interrupted {
+        return Err(Error::Interrupted);
     }
-    Ok(log_prob.to_dtype(x.dtype())?)
+    let end = solution.last();
+    Ok((end.narrow(1, 0, d)?, end.narrow(1, d, 1)?.squeeze(1)?))
 }
 
-fn wrong_shape(dim: usize, x: &Tensor) -> Error {
-    Error::Shape {
-        what: "x",
-        expected: format!("[n, {dim}]"),
-        got: x.dims().to_vec(),
-    }
+/// The exact divergence of a field at points `[n, d]` and one time, `[n]`.
+pub fn divergence(field: &dyn VelocityField, x: &Tensor, t: f64) -> Result<Tensor> {
+    let options = LogProbOptions {
+        trace: Trace::Exact,
+        ..Default::default()
+    };
+    let divergence = Divergence::new(field, x, &options, 0)?;
+    tape::enable_grad(|| Ok(divergence.at(&x.detach().param()?, t)?.1.detach()))
 }
 
 /// The field of the joint state (point, integral of the divergence).
@@ -305,147 +421,4 @@ fn signs(stream: Stream, shape: &[usize], dtype: DType) -> Result<Tensor> {
     let u = stream.rand(shape, DType::F64)?;
     let signs: Vec<f64> = u.to_vec()?.iter().map(|u| (u - 0.5).signum()).collect();
     Ok(Tensor::from_vec(signs, shape)?.to_dtype(dtype)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observe::Silent;
-    use rhapsode_tensor::{grad, no_grad};
-
-    /// The flow that carries N(0, I) to N(mean, diag(scale^2)) on straight lines of independent pairs:
-    /// `v = m' + (s s'/..) (x - m)` of the Gaussian path `x_t = (1 - t) x0 + t x1`.
-    struct Gaussian {
-        mean: Tensor,
-        scale: Tensor,
-    }
-
-    impl VelocityField for Gaussian {
-        fn velocity(&self, x: &Tensor, t: &Tensor) -> Result<Tensor> {
-            let t = t.unsqueeze(1)?;
-            let rest = t.affine(-1.0, 1.0)?;
-            let square = self.scale.sqr()?;
-            let variance = rest.sqr()?.add(&t.sqr()?.mul(&square)?)?;
-            let half_rate = t.mul(&square)?.sub(&rest)?;
-            let centred = x.sub(&t.mul(&self.mean)?)?;
-            Ok(self.mean.add(&half_rate.div(&variance)?.mul(&centred)?)?)
-        }
-
-        fn dim(&self) -> usize {
-            self.mean.len()
-        }
-    }
-
-    fn gaussian() -> Gaussian {
-        let of = |values: Vec<f64>| Tensor::from_vec(values, &[1, 3]).unwrap();
-        Gaussian {
-            mean: of(vec![1.0, -0.5, 2.0]),
-            scale: of(vec![0.5, 2.0, 1.0]),
-        }
-    }
-
-    fn points(n: usize) -> Tensor {
-        Stream::new(3, "points").randn(&[n, 3], DType::F64).unwrap()
-    }
-
-    fn exact(flow: &Gaussian, x: &Tensor) -> Vec<f64> {
-        let z = x.sub(&flow.mean).unwrap().div(&flow.scale).unwrap();
-        let volume: f64 = flow.scale.to_vec().unwrap().iter().map(|s| s.ln()).sum();
-        let norms = z.sqr().unwrap().sum(&[1]).unwrap().to_vec().unwrap();
-        let constant = 1.5 * std::f64::consts::TAU.ln() + volume;
-        norms.iter().map(|r| -0.5 * r - constant).collect()
-    }
-
-    fn options(trace: Trace) -> LogProbOptions {
-        LogProbOptions {
-            rtol: Some(1e-9),
-            atol: Some(1e-9),
-            trace,
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn a_gaussian_has_its_density() {
-        let (flow, x) = (gaussian(), points(20));
-        // The Jacobian is diagonal here, so that random signs give the trace exactly as well.
-        for trace in [Trace::Auto, Trace::Exact, Trace::Hutchinson] {
-            let found = log_prob(&flow, &x, &options(trace), 0, &mut Silent).unwrap();
-            assert!(!found.is_tracked());
-            for (found, exact) in found.to_vec().unwrap().iter().zip(exact(&flow, &x)) {
-                assert!((found - exact).abs() < 1e-6, "{trace:?}: {found} {exact}");
-            }
-        }
-    }
-
-    #[test]
-    fn its_gradients_are_those_of_the_density() {
-        let flow = gaussian();
-        let scale = flow.scale.param().unwrap();
-        let flow = Gaussian { scale, ..flow };
-        let x = points(4).param().unwrap();
-        let total = log_prob(&flow, &x, &options(Trace::Exact), 0, &mut Silent)
-            .unwrap()
-            .sum_all()
-            .unwrap();
-        let grads = grad(&total, &[&x, &flow.scale], false).unwrap();
-        let z = x.sub(&flow.mean).unwrap().div(&flow.scale).unwrap();
-        // d/dx = -z / s, d/ds = (z^2 - 1) / s.
-        let by_x = z.div(&flow.scale).unwrap().neg().unwrap();
-        let by_scale = z.sqr().unwrap().affine(1.0, -1.0).unwrap();
-        let by_scale = by_scale.div(&flow.scale).unwrap().sum(&[0]).unwrap();
-        for (found, exact) in [(&grads[0], by_x), (&grads[1], by_scale)] {
-            let pairs = found.to_vec().unwrap().into_iter();
-            for (found, exact) in pairs.zip(exact.to_vec().unwrap()) {
-                assert!((found - exact).abs() < 1e-5, "{found} {exact}");
-            }
-        }
-    }
-
-    #[test]
-    fn without_recording_it_has_the_same_value_and_no_history() {
-        let (flow, x) = (gaussian(), points(4).param().unwrap());
-        let find = || log_prob(&flow, &x, &options(Trace::Exact), 0, &mut Silent).unwrap();
-        let (with, without) = (find(), no_grad(find));
-        assert!(with.is_tracked() && !without.is_tracked());
-        for (a, b) in with.to_vec().unwrap().iter().zip(without.to_vec().unwrap()) {
-            assert!((a - b).abs() < 1e-12, "{a} {b}");
-        }
-    }
-
-    #[test]
-    fn a_constant_field_has_no_divergence() {
-        struct Shift;
-        impl VelocityField for Shift {
-            fn velocity(&self, x: &Tensor, _: &Tensor) -> Result<Tensor> {
-                Ok(Tensor::ones(x.dims(), x.dtype())?)
-            }
-            fn dim(&self) -> usize {
-                2
-            }
-        }
-        let x = Tensor::ones(&[1, 2], DType::F64).unwrap();
-        let found = log_prob(&Shift, &x, &Default::default(), 0, &mut Silent).unwrap();
-        let expected = -std::f64::consts::TAU.ln();
-        assert!((found.to_vec().unwrap()[0] - expected).abs() < 1e-9);
-    }
-
-    #[test]
-    fn wrong_input_is_named() {
-        let flow = gaussian();
-        let refuse = |x: Tensor, options: LogProbOptions| {
-            let found = log_prob(&flow, &x, &options, 0, &mut Silent);
-            found.unwrap_err().to_string()
-        };
-        let wrong = Tensor::zeros(&[4, 2], DType::F64).unwrap();
-        assert_eq!(
-            refuse(wrong, Default::default()),
-            "x: expected [n, 3], got [4, 2]"
-        );
-        let no_probe = LogProbOptions {
-            probes: 0,
-            ..Default::default()
-        };
-        assert!(refuse(points(1), no_probe).starts_with("option `probes`"));
-    }
 }

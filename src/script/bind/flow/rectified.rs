@@ -1,25 +1,27 @@
-//! `flow`: flows between distributions.
+//! `flow::rectified` and what its models do.
 
 use rhai::{Dynamic, Map, NativeCallContext};
 use rhapsode_models::flow::{
-    LogProbOptions, RectifiedFlow, VelocityOptions,
-    rectified::{FitOptions, SampleOptions},
+    FitOptions, LogProbOptions, RectifiedFlow, SampleOptions, VelocityOptions, loss::Distance,
 };
 use rhapsode_tensor::Tensor;
 
 use super::{
-    Outcome,
-    draw::{next_seed, session_dtype},
-    enter,
-    nn::layers,
-    number,
-    optim::Choice,
-    raise,
-    run::Training,
+    closure_option, count,
+    field::{Flow, sample_options},
+    times,
 };
 use crate::{
     Display,
-    fault::{Fault, Spot},
+    bind::{
+        Outcome,
+        draw::{next_seed, session_dtype},
+        enter,
+        nn::layers,
+        optim::Choice,
+        raise,
+        run::Training,
+    },
     library::Library,
     options,
     value::Object,
@@ -64,13 +66,11 @@ impl Object for RectifiedFlow {
     }
 }
 
-/// Binds them.
-pub(crate) fn bind(library: &mut Library) {
-    library.module(
-        "flow",
-        "Flows between distributions: time runs from 0 (noise) to 1 (data).",
+/// Binds it.
+pub(super) fn bind(library: &mut Library) {
+    library.object::<RectifiedFlow>(
+        "A rectified flow: `fit`, `sample`, `velocity`, `score`, `log_prob`, `reflow`, `steer`.",
     );
-    library.object::<RectifiedFlow>("A rectified flow: `fit`, `sample`, `velocity`.");
     library
         .function(
             "flow::rectified",
@@ -161,6 +161,23 @@ pub(crate) fn bind(library: &mut Library) {
         .call(|flow: &mut RectifiedFlow, x: Tensor, t: Dynamic, labels: Tensor| velocity(flow, &x, &t, Some(&labels)));
     library
         .method::<RectifiedFlow>(
+            "given",
+            "(class: int | Tensor, guidance?: float) -> Flow",
+            r#"
+            The flow towards a class, or towards a class for each row of the batches that it will see: a flow without classes that can be
+            sampled, steered and searched. A guidance above 1 is more typical of the class.
+
+            ```rhai
+            let model = flow::rectified(#{ hidden: [8], classes: 3 });
+            model.given(2, 1.5).sample(4).shape // => [4, 2]
+            ```
+            "#,
+        )
+        .call(|flow: &mut RectifiedFlow, class: Dynamic| given(flow, &class, 1.0))
+        .call(|flow: &mut RectifiedFlow, class: Dynamic, guidance: f64| given(flow, &class, guidance))
+        .call(|flow: &mut RectifiedFlow, class: Dynamic, guidance: i64| given(flow, &class, guidance as f64));
+    library
+        .method::<RectifiedFlow>(
             "log_prob",
             "(x: Tensor, options?: map) -> Tensor",
             r#"
@@ -176,6 +193,22 @@ pub(crate) fn bind(library: &mut Library) {
         .options::<LogProbOptions>()
         .call(|call: NativeCallContext, flow: &mut RectifiedFlow, x: Tensor| log_prob(&call, flow, &x, Map::new()))
         .call(|call: NativeCallContext, flow: &mut RectifiedFlow, x: Tensor, map: Map| log_prob(&call, flow, &x, map));
+}
+
+fn given(flow: &RectifiedFlow, class: &Dynamic, guidance: f64) -> Outcome<Flow> {
+    let labels = match (class.as_int(), class.clone().flatten().try_cast::<Tensor>()) {
+        (Ok(one), _) => vec![one],
+        (_, Some(labels)) => raise(labels.to_ints("labels"))?,
+        (Err(_), None) => {
+            let got = crate::value::type_word(class.type_name());
+            let fault = crate::fault::Fault::expected("an int or a Tensor of class numbers", got);
+            return Err(fault.at(crate::fault::Spot::Argument(0)).into());
+        }
+    };
+    Ok(Flow(
+        raise(flow.given(&labels, guidance))?,
+        "towards a class",
+    ))
 }
 
 fn log_prob(
@@ -209,33 +242,57 @@ fn fit(
     labels: Option<Tensor>,
     mut map: Map,
 ) -> Outcome<Training> {
-    let optimizer = options::take::<Choice>(
-        &mut map,
-        "optimizer",
-        "an optimizer such as optim::adam(#{ lr: 1e-3 })",
-    )?;
-    let named = options::take::<Tensor>(&mut map, "labels", "a Tensor of class numbers")?;
-    let mut chosen: FitOptions = options::read(&map)?;
-    chosen.optimizer = optimizer.map(|choice| choice.0);
-    chosen.labels = labels.or(named);
-    if chosen.seed.is_none() {
-        chosen.seed = Some(next_seed(call)?);
-    }
+    let mut chosen = fit_options(call, &mut map)?;
+    chosen.labels = labels.or(chosen.labels);
     Ok(Training::new(enter(call, |observer| {
         flow.fit(data, &chosen, observer)
     })?))
 }
 
-fn sample(call: &NativeCallContext, flow: &RectifiedFlow, n: i64, mut map: Map) -> Outcome<Tensor> {
-    let n = usize::try_from(n).map_err(|_| {
-        Fault::value(format!("the number of samples must be >= 0, got {n}")).at(Spot::Argument(0))
-    })?;
-    let labels = options::take::<Tensor>(&mut map, "labels", "a Tensor of class numbers")?;
-    let mut chosen: SampleOptions = options::read(&map)?;
+/// Options of a training, with what is no data.
+pub(super) fn fit_options(call: &NativeCallContext, map: &mut Map) -> Outcome<FitOptions> {
+    let optimizer = optimizer_option(map)?;
+    let labels = options::take::<Tensor>(map, "labels", "a Tensor of class numbers")?;
+    let perceptual = distance_option(call, map)?;
+    let mut chosen: FitOptions = options::read(map)?;
+    chosen.optimizer = optimizer;
     chosen.labels = labels;
+    chosen.perceptual = perceptual;
     if chosen.seed.is_none() {
         chosen.seed = Some(next_seed(call)?);
     }
+    Ok(chosen)
+}
+
+/// The optimizer of a training.
+pub(super) fn optimizer_option(map: &mut Map) -> Outcome<Option<rhapsode_models::optim::Choice>> {
+    let expected = "an optimizer such as optim::adam(#{ lr: 1e-3 })";
+    Ok(options::take::<Choice>(map, "optimizer", expected)?.map(|choice| choice.0))
+}
+
+/// The distance of predicted and true data of a perceptual loss.
+pub(super) fn distance_option(
+    call: &NativeCallContext,
+    map: &mut Map,
+) -> Outcome<Option<Distance>> {
+    let closure = closure_option(call, map, "perceptual", &["predicted", "data"])?;
+    Ok(closure.map(|closure| {
+        Distance(std::sync::Arc::new(
+            move |predicted: &Tensor, data: &Tensor| {
+                let n = predicted.dims().first().copied().unwrap_or(0);
+                let arguments = [
+                    Dynamic::from(predicted.clone()),
+                    Dynamic::from(data.clone()),
+                ];
+                closure.tensor_of(arguments, &[n], predicted.dtype())
+            },
+        ))
+    }))
+}
+
+fn sample(call: &NativeCallContext, flow: &RectifiedFlow, n: i64, map: Map) -> Outcome<Tensor> {
+    let n = count(n)?;
+    let chosen = sample_options(call, map)?;
     enter(call, |observer| flow.sample(n, &chosen, observer))
 }
 
@@ -245,25 +302,7 @@ fn velocity(
     t: &Dynamic,
     labels: Option<&Tensor>,
 ) -> Outcome<Tensor> {
-    let n = x.dims().first().copied().unwrap_or(0);
-    let times = match (number(t), t.clone().try_cast::<Tensor>()) {
-        (Some(t), _) if !(0.0..=1.0).contains(&t) => {
-            return Err(
-                Fault::value(format!("the time must lie in [0, 1], got {t}"))
-                    .at(Spot::Argument(1))
-                    .into(),
-            );
-        }
-        (Some(t), _) => raise(Tensor::full(t, &[n], x.dtype()))?,
-        (None, Some(t)) => t,
-        (None, None) => {
-            return Err(
-                Fault::expected("a number or a Tensor of times", t.type_name())
-                    .at(Spot::Argument(1))
-                    .into(),
-            );
-        }
-    };
+    let t = times(x, t, 1)?;
     let labels = labels.map(|l| raise(l.to_ints("labels"))).transpose()?;
-    raise(flow.velocity_of(x, &times, labels.as_deref(), 1.0))
+    raise(flow.velocity_of(x, &t, labels.as_deref(), 1.0))
 }
