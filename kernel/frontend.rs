@@ -36,7 +36,9 @@ impl<'a> Output<'a> {
     }
 
     fn send(&self, kind: &'static str, content: Content) {
-        self.kernel.outbox.output(kind, &self.request.header, content);
+        self.kernel
+            .outbox
+            .output(kind, &self.request.header, content);
     }
 
     fn show(&self, shown: Shown) {
@@ -108,7 +110,9 @@ fn content(display: &Display) -> Value {
 pub fn bundle(display: &Display) -> Value {
     let form = |(mime, content): &(String, String)| {
         let is_json = mime == "application/json" || mime.ends_with("+json");
-        let parsed = is_json.then(|| serde_json::from_str(content).ok()).flatten();
+        let parsed = is_json
+            .then(|| serde_json::from_str(content).ok())
+            .flatten();
         let value = parsed.unwrap_or_else(|| Value::String(content.clone()));
         (mime.clone(), value)
     };

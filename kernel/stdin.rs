@@ -32,7 +32,8 @@ impl Questions {
 
     /// Forgets a client's questions: the cell that asked them is over.
     pub fn forget(&self, identities: &[Vec<u8>]) {
-        self.lock().retain(|question| question.identities != identities);
+        self.lock()
+            .retain(|question| question.identities != identities);
     }
 
     /// Hands an answer to who waits for it; one that nobody waits for is dropped.
