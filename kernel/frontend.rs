@@ -32,7 +32,7 @@ impl<'a> Output<'a> {
         for shown in self.bars.close(state) {
             self.show(shown);
         }
-        self.kernel.questions.forget(&self.request.identities);
+        self.kernel.questions.forget(self.request);
     }
 
     fn send(&self, kind: &'static str, content: Content) {
@@ -85,7 +85,7 @@ impl Frontend for Output<'_> {
                     let _ = reply.send(None);
                     return;
                 }
-                self.kernel.questions.ask(&self.request.identities, reply);
+                self.kernel.questions.ask(self.request, reply);
                 self.kernel.outbox.push(Outgoing {
                     route: Route::Stdin(self.request.identities.clone()),
                     kind: "input_request",
