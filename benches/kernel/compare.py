@@ -54,7 +54,8 @@ def measure(name, specs, cells):
     code, many, word = CODE[name]
     manager = KernelManager(kernel_name=name, kernel_spec_manager=specs)
     started = time.perf_counter()
-    manager.start_kernel()
+    # ipykernel warns at every start that its sockets are open to the machine's users.
+    manager.start_kernel(stderr=subprocess.DEVNULL)
     client = manager.client()
     client.start_channels()
     try:

@@ -75,7 +75,8 @@ impl Machine {
         self.scope.clear();
         self.context.clear();
         self.functions = AST::empty();
-        self.context.set_functions(self.functions.shared_lib().clone());
+        self.context
+            .set_functions(self.functions.shared_lib().clone());
         self.sources.forget_functions();
         self.fresh_state();
         self.hand_over();
