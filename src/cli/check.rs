@@ -2,10 +2,10 @@
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
-use rhapsode_script::{Event, Frontend, Session, SessionOptions, Severity, Trial, Unit};
+use rhapsode_script::{Event, Frontend, Session, SessionOptions, Severity, Trial, Unit, duration_text};
 
 use crate::{
-    args::CheckArgs, error::Error, files, progress::duration_text, run::read_stdin, screen::Screen,
+    args::CheckArgs, error::Error, files, notebook, run::read_stdin, screen::Screen,
     signals, table,
 };
 
@@ -13,10 +13,14 @@ use crate::{
 pub fn run(args: &CheckArgs) -> Result<ExitCode, Error> {
     let blocked = signals::block(signals::Policy::Script);
     let from_stdin = args.file == Path::new("-");
-    let source = if from_stdin {
-        read_stdin()?
-    } else {
-        files::read_script(&args.file)?
+    let is_notebook = notebook::is_notebook(&args.file);
+    if is_notebook && args.cost {
+        return Err(Error::NoForecast);
+    }
+    let source = match (from_stdin, is_notebook) {
+        (true, _) => read_stdin()?,
+        (_, true) => String::new(),
+        _ => files::read_script(&args.file)?,
     };
     let mut session = Session::new(SessionOptions {
         args: args.settings.iter().cloned().collect(),
@@ -26,7 +30,10 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode, Error> {
     let last_signal = blocked.watch(session.interrupt_handle());
     let mut screen = Screen::new(session.interrupt_handle(), true);
     let name = args.file.display().to_string();
-    let findings = session.check(&name, source.trim_start_matches('\u{feff}'), Unit::File);
+    let findings = match is_notebook {
+        true => notebook::check(&session, &args.file)?,
+        false => session.check(&name, source.trim_start_matches('\u{feff}'), Unit::File),
+    };
     for finding in &findings {
         screen.complain(finding);
     }

@@ -7,6 +7,7 @@ mod check;
 mod doc;
 mod error;
 mod files;
+mod notebook;
 mod progress;
 mod repl;
 mod run;
@@ -32,7 +33,9 @@ fn main() -> ExitCode {
     }
     finish(match Cli::parse().command {
         None => repl::run(),
+        Some(Command::Run(args)) if notebook::is_notebook(&args.file) => notebook::run(&args),
         Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Convert(args)) => notebook::convert(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Doc {
             html: Some(folder), ..

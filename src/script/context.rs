@@ -19,6 +19,7 @@ use crate::{
     Event,
     fault::{Fault, interrupted},
     help::Reference,
+    magic::Captured,
     modules::Modules,
     trial::Trial,
 };
@@ -61,7 +62,12 @@ pub(crate) struct Context {
     logs: Mutex<Vec<Attached>>,
     args: BTreeMap<String, String>,
     read_args: Mutex<HashSet<String>>,
-    folder: PathBuf,
+    // Where relative paths begin: `%cd` changes it.
+    folder: Mutex<PathBuf>,
+    // What `%env` has set for commands.
+    environment: Mutex<BTreeMap<String, String>>,
+    // What cells with `%%capture` keep to themselves, the innermost last.
+    captures: Mutex<Vec<Captured>>,
     started: Instant,
     reference: OnceLock<Arc<Reference>>,
     // What a closure needs that library code calls after the call that it was given to. Weak:
@@ -113,7 +119,9 @@ impl Context {
             logs: Mutex::default(),
             args,
             read_args: Mutex::default(),
-            folder,
+            folder: Mutex::new(folder),
+            environment: Mutex::default(),
+            captures: Mutex::default(),
             started: Instant::now(),
             reference: OnceLock::new(),
             engine: OnceLock::new(),
@@ -127,6 +135,8 @@ impl Context {
     pub fn begin(&self, port: SyncSender<Event>) {
         self.interrupt.store(false, Ordering::SeqCst);
         self.yielded.store(0, Ordering::SeqCst);
+        // A panic may have ended a cell that was keeping its output.
+        lock(&self.captures).clear();
         *lock(&self.port) = Some(port);
     }
 
@@ -147,8 +157,13 @@ impl Context {
             };
             self.with_logs(|log| log.write(&entry));
         }
+        let event = match lock(&self.captures).last_mut() {
+            Some(captured) => captured.take(event),
+            None => Some(event),
+        };
         let port = lock(&self.port).clone();
         if let Some(port) = port
+            && let Some(event) = event
             && port.send(event).is_err()
         {
             self.interrupt.store(true, Ordering::SeqCst);
@@ -284,7 +299,36 @@ impl Context {
 
     /// A path of the script, relative to its folder.
     pub fn path(&self, path: &str) -> PathBuf {
-        self.folder.join(Path::new(path))
+        lock(&self.folder).join(Path::new(path))
+    }
+
+    /// Where relative paths begin.
+    pub fn folder(&self) -> PathBuf {
+        let folder = lock(&self.folder).clone();
+        match folder.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => folder,
+        }
+    }
+
+    /// Relative paths begin in another folder from here on.
+    pub fn set_folder(&self, folder: PathBuf) {
+        *lock(&self.folder) = folder;
+    }
+
+    /// What the session has set in the environment of the commands that it runs.
+    pub fn environment(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        lock(&self.environment)
+    }
+
+    /// Keeps what is printed and shown from here on, until [`release`](Self::release).
+    pub fn capture(&self) {
+        lock(&self.captures).push(Captured::default());
+    }
+
+    /// What was kept since [`capture`](Self::capture).
+    pub fn release(&self) -> Captured {
+        lock(&self.captures).pop().unwrap_or_default()
     }
 
     /// When the session began.

@@ -21,6 +21,7 @@ mod highlight;
 mod html;
 mod lexer;
 mod library;
+mod magic;
 mod modules;
 mod names;
 mod options;
@@ -41,6 +42,7 @@ pub use display::Display;
 pub use frontend::{Event, Frontend, Progress, ProgressState, Record, Recorder};
 pub use help::Topic;
 pub use html::Page;
+pub use magic::{MagicLines, duration_text, magic_names};
 pub use names::nearest;
 /// Logs of metrics, which front ends write as well.
 pub use rhapsode_models::log;

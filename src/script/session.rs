@@ -204,7 +204,7 @@ impl Session {
         }
         self.cells += 1;
         let source = format!("cell {}", self.cells);
-        self.run(&source, code, io)
+        self.run(&source, code, crate::Unit::Cell, io)
     }
 
     /// Like `execute` for a whole file: errors name `path`, and it is run as one cell.
@@ -224,13 +224,15 @@ impl Session {
         let code = String::from_utf8(bytes).map_err(|_| {
             Diagnostic::new(Kind::Io, format!("`{name}` is not a text file in UTF-8"))
         })?;
-        self.run(&name, code.trim_start_matches('\u{feff}'), io)
+        let code = code.trim_start_matches('\u{feff}');
+        self.run(&name, code, crate::Unit::File, io)
     }
 
     fn run(
         &mut self,
         source: &str,
         code: &str,
+        unit: crate::Unit,
         io: &mut dyn Frontend,
     ) -> Result<Option<Display>, Diagnostic> {
         if let Some(refused) = &self.refused {
@@ -259,7 +261,7 @@ impl Session {
                 let _end = EndOfCell(&context);
                 let flag = Arc::clone(context.interrupt_flag());
                 rhapsode_tensor::interrupt::with_flag(flag, || {
-                    crate::room::with(room, || guarded(&mut machine, &source, &code))
+                    crate::room::with(room, || guarded(&mut machine, &source, &code, unit))
                 })
             };
             // Nobody waits only where the front end panicked beyond catching.
@@ -301,6 +303,14 @@ impl Session {
         let found = self.machine.as_ref().and_then(|machine| {
             on_large_stack(|| crate::check::check(machine, source, code, unit))
         });
+        found.unwrap_or_default()
+    }
+
+    /// The same of the cells of a notebook, which see what those before them declare. Places say `NAME, cell 3`.
+    pub fn check_cells(&self, name: &str, cells: &[String]) -> Vec<Diagnostic> {
+        let machine = self.machine.as_ref();
+        let found = machine
+            .and_then(|machine| on_large_stack(|| crate::check::cells(machine, name, cells)));
         found.unwrap_or_default()
     }
 
@@ -469,10 +479,15 @@ impl Drop for EndOfCell<'_> {
 }
 
 /// Runs a cell and makes a diagnostic of a panic.
-fn guarded(machine: &mut Machine, source: &str, code: &str) -> Result<Option<Display>, Diagnostic> {
+fn guarded(
+    machine: &mut Machine,
+    source: &str,
+    code: &str,
+    unit: crate::Unit,
+) -> Result<Option<Display>, Diagnostic> {
     panics::quietly(|| {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let value = machine.run(source, code)?;
+            let value = crate::magic::run(machine, source, code, unit)?;
             Ok(value.and_then(|value| machine.display(&value)))
         }));
         outcome.unwrap_or_else(|payload| {

@@ -149,7 +149,8 @@ impl Types {
             return None;
         }
         let rich = self.of(value).and_then(|kind| (kind.display)(value));
-        Some(rich.unwrap_or_else(|| Display::text(self.repr(value))))
+        let display = rich.unwrap_or_else(|| Display::text(self.repr(value)));
+        Some(display.within_budget())
     }
 
     /// A value as one would type it, long lists cut.
@@ -197,7 +198,8 @@ impl Types {
         } else if let Ok(character) = value.as_char() {
             out.push_str(&format!("{character:?}"));
         } else {
-            out.push_str(&value.to_string());
+            // What cells share is written as what it is; Rhai would add that it is shared.
+            out.push_str(&value.flatten_clone().to_string());
         }
     }
 

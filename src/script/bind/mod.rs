@@ -19,6 +19,7 @@ mod optim_parts;
 mod output;
 mod plot;
 mod progress;
+mod rich;
 mod run;
 pub(crate) mod session;
 mod tensor;
@@ -28,7 +29,8 @@ use rhapsode_models::metric::Measure;
 
 pub(crate) use closure::Closure;
 pub(crate) use guard::enter;
-pub(crate) use output::escape;
+pub(crate) use output::{escape, help_display, overview, variable_table};
+pub(crate) use rich::Rich;
 
 use crate::{
     Kind, Variable,
@@ -44,6 +46,8 @@ pub(crate) type Outcome<T> = Result<T, Box<EvalAltResult>>;
 pub(crate) fn all(library: &mut Library) {
     session::bind(library);
     output::bind(library);
+    rich::bind(library);
+    crate::magic::bind(library);
     cite::bind(library);
     progress::bind(library);
     tensor::bind(library);
@@ -118,6 +122,12 @@ pub(crate) fn number(value: &Dynamic) -> Option<f64> {
         .ok()
         .or_else(|| value.as_int().ok().map(|int| int as f64))
         .or_else(|| Some(value.read_lock::<Measure>()?.value))
+}
+
+/// Bytes as a notebook holds them.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    STANDARD.encode(bytes)
 }
 
 /// What the system says about a file, without its number.

@@ -6,7 +6,7 @@ mod loss;
 mod net;
 mod summary;
 
-pub(crate) use summary::layers;
+pub(crate) use summary::Parameters;
 
 use crate::library::Library;
 
