@@ -33,6 +33,54 @@ pub enum Command {
         #[arg(long, value_name = "DIR", conflicts_with = "name")]
         html: Option<PathBuf>,
     },
+    /// Install the Jupyter kernel, or remove it
+    Kernel {
+        /// What to do
+        #[command(subcommand)]
+        command: KernelCommand,
+    },
+}
+
+/// What `rhapsode kernel` does.
+#[derive(Debug, Subcommand)]
+pub enum KernelCommand {
+    /// Make Jupyter offer the kernel; one of that name is replaced
+    Install {
+        /// Which and where
+        #[command(flatten)]
+        spec: SpecArgs,
+        /// What launchers show
+        #[arg(long, value_name = "TEXT", default_value = "Rhapsode")]
+        display_name: String,
+    },
+    /// Make Jupyter forget the kernel
+    Uninstall {
+        /// Which and where
+        #[command(flatten)]
+        spec: SpecArgs,
+    },
+    /// Be the kernel: Jupyter runs this
+    Start {
+        /// The file in which Jupyter says where to listen
+        connection_file: PathBuf,
+    },
+}
+
+/// Which kernel, and where.
+#[derive(Args, Debug)]
+pub struct SpecArgs {
+    /// For this user (what happens without any of the three)
+    #[arg(long, conflicts_with_all = ["sys_prefix", "prefix"])]
+    pub user: bool,
+    /// For the Python environment that is active
+    #[arg(long, conflicts_with = "prefix")]
+    pub sys_prefix: bool,
+    /// Below a folder: DIR/share/jupyter/kernels
+    #[arg(long, value_name = "DIR")]
+    pub prefix: Option<PathBuf>,
+    /// Name of the kernel, e.g. for `jupyter console --kernel NAME`
+    #[arg(long, default_value = "rhapsode")]
+    pub name: String,
 }
 
 /// What `rhapsode check` takes.

@@ -27,7 +27,8 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode, Error> {
         trial: args.cost,
         ..SessionOptions::default()
     });
-    let last_signal = blocked.watch(session.interrupt_handle());
+    let cell = session.interrupt_handle();
+    let last_signal = blocked.watch(move || cell.interrupt());
     let mut screen = Screen::new(session.interrupt_handle(), true);
     let name = args.file.display().to_string();
     let findings = match is_notebook {

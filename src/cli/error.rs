@@ -95,6 +95,9 @@ pub enum Error {
         /// What it needs, e.g. `a file name`.
         what: &'static str,
     },
+    /// The kernel does not start, or is not installed.
+    #[error(transparent)]
+    Kernel(#[from] rhapsode_kernel::Error),
 }
 
 impl Error {

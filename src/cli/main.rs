@@ -1,4 +1,4 @@
-//! The program: the REPL, the runner of scripts, the reference in the terminal.
+//! The program: the REPL, the runner of scripts, the reference in the terminal, the Jupyter kernel.
 //!
 //! Thin: what the language does is `rhapsode-script`'s; here is what a terminal and a command line need.
 
@@ -7,6 +7,7 @@ mod check;
 mod doc;
 mod error;
 mod files;
+mod kernel;
 mod notebook;
 mod progress;
 mod repl;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             html: Some(folder), ..
         }) => doc::write(&folder),
         Some(Command::Doc { name, .. }) => doc::run(name.as_deref()),
+        Some(Command::Kernel { command }) => kernel::run(&command),
     })
 }
 

@@ -3,8 +3,6 @@
 //! The signals are blocked in every thread and taken by one that waits for them, so no code runs in
 //! a signal handler. Call [`block`] before any other thread starts: threads inherit what is blocked.
 
-use rhapsode_script::InterruptHandle;
-
 /// What a signal means to the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
@@ -32,7 +30,7 @@ mod unix {
     };
     use nix::unistd::{getpgrp, tcgetpgrp};
 
-    use super::{InterruptHandle, Policy};
+    use super::Policy;
 
     /// The terminal without `^C` on the line where the user types it; as before when dropped. The mark
     /// would break a line that is as wide as the terminal, and a progress bar could not take it away.
@@ -100,7 +98,7 @@ mod unix {
 
     impl Blocked {
         /// From now on the signals stop the running cell.
-        pub fn watch(self, cell: InterruptHandle) -> Last {
+        pub fn watch(self, stop: impl Fn() + Send + 'static) -> Last {
             let last = Last::default();
             let seen = last.clone();
             let Blocked(signals, policy) = self;
@@ -113,7 +111,7 @@ mod unix {
                         std::process::exit(seen.exit_code().into());
                     }
                     before = Some(Instant::now());
-                    cell.interrupt();
+                    stop();
                 }
             });
             last
@@ -126,7 +124,7 @@ pub use unix::{Last, Unmarked, block, unmarked};
 
 #[cfg(not(unix))]
 mod other {
-    use super::{InterruptHandle, Policy};
+    use super::Policy;
 
     /// Elsewhere nothing is marked.
     pub struct Unmarked;
@@ -157,7 +155,7 @@ mod other {
 
     impl Blocked {
         /// Watches nothing.
-        pub fn watch(self, _: InterruptHandle) -> Last {
+        pub fn watch(self, _: impl Fn() + Send + 'static) -> Last {
             Last
         }
     }

@@ -15,6 +15,7 @@ pub mod data;
 mod error;
 pub mod files;
 pub mod flow;
+pub mod live;
 pub mod log;
 pub mod metric;
 pub mod native;

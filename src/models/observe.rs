@@ -5,6 +5,8 @@
 
 use std::ops::ControlFlow;
 
+use crate::live::Live;
+
 /// One step of long work.
 #[derive(Clone, Debug)]
 pub struct Step<'a> {
@@ -22,6 +24,9 @@ pub struct Step<'a> {
 pub trait Observer {
     /// One step done. `Break` means the user interrupted: stop, leave everything consistent.
     fn step(&mut self, step: &Step) -> ControlFlow<()>;
+
+    /// A training begins to take steps: whoever wants to look at it, or change it, from elsewhere keeps this.
+    fn training(&mut self, _: &Live) {}
 }
 
 /// Watches nothing and never interrupts.

@@ -11,6 +11,7 @@ use rhapsode_tensor::{Tensor, grad_or_zero, interrupt, params::Params, tape};
 
 use crate::{
     Error, Result,
+    live::Live,
     observe::{Observer, Step},
     optim::{AdamOptions, Choice, Optimizer, Schedule, ramp},
 };
@@ -67,8 +68,7 @@ pub struct Run {
     pub losses: Vec<f64>,
     /// Whether the user stopped it before its end.
     pub interrupted: bool,
-    /// Changes made by `set`, with the step from which they hold.
-    pub changes: Vec<(u64, String)>,
+    live: Live,
 }
 
 impl Run {
@@ -79,13 +79,14 @@ impl Run {
         schedule.validate("schedule")?;
         choice.schedule = Some(schedule.planned(plan.steps, plan.warmup)?);
         choice.clip = plan.clip.or(choice.clip);
+        let optimizer = Optimizer::flat(choice, objective.params())?;
         Ok(Self {
-            optimizer: Optimizer::flat(choice, objective.params())?,
+            live: Live::new(objective.label(), optimizer.lr()),
+            optimizer,
             objective,
             ema: plan.ema,
             losses: Vec::new(),
             interrupted: false,
-            changes: Vec::new(),
         })
     }
 
@@ -117,20 +118,46 @@ impl Run {
         self.optimizer.lr()
     }
 
+    /// What others see and change while it goes on.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
     /// Another learning rate from the next step on.
     pub fn set_lr(&mut self, lr: f64) -> Result<()> {
-        self.optimizer.set_lr(lr, None)?;
-        self.changes.push((self.steps() + 1, format!("lr: {lr}")));
-        Ok(())
+        self.live.set_lr(lr)?;
+        self.adopt()
+    }
+
+    /// Takes over what was wanted of the next step.
+    fn adopt(&mut self) -> Result<()> {
+        match self.live.take_lr() {
+            Some(lr) => self.optimizer.set_lr(lr, None),
+            None => Ok(()),
+        }
     }
 
     /// Takes `steps` more steps. An interrupt ends it after a whole step and is no error: the run is
     /// marked and can go on. NaN or infinity is an error, and the parameters are as after the last
     /// good step.
     pub fn more(&mut self, steps: u64, observer: &mut dyn Observer) -> Result<()> {
+        self.live.state().is_running = true;
+        observer.training(&self.live);
+        let outcome = self.take_steps(steps, observer);
+        let mut state = self.live.state();
+        state.is_running = false;
+        state.interrupted = self.interrupted;
+        drop(state);
+        // What came after the last step holds for the next one.
+        self.adopt()?;
+        outcome
+    }
+
+    fn take_steps(&mut self, steps: u64, observer: &mut dyn Observer) -> Result<()> {
         let end = self.steps() + steps;
         self.interrupted = false;
         while self.steps() < end {
+            self.adopt()?;
             let loss = match self.step() {
                 Err(Error::Interrupted) => {
                     self.interrupted = true;
@@ -139,6 +166,10 @@ impl Run {
                 other => other?,
             };
             self.losses.push(loss);
+            let mut state = self.live.state();
+            state.steps = self.steps();
+            state.losses.push(loss);
+            drop(state);
             let metrics = [("loss", loss)];
             let step = Step {
                 label: self.objective.label(),

@@ -9,7 +9,7 @@ use rhai::{
 };
 
 use crate::{
-    Diagnostic, Display, Help, Kind,
+    Diagnostic, Display, Help, Kind, beside,
     built_in::BuiltIn,
     context::Context,
     engine,
@@ -31,7 +31,12 @@ pub(crate) struct Machine {
     pub functions: AST,
     /// The notebook's variables.
     pub scope: Scope<'static>,
-    global: GlobalRuntimeState,
+    /// What Rhai keeps between statements.
+    pub global: GlobalRuntimeState,
+    /// The number of its shell.
+    pub shell: u64,
+    /// Whether it is another shell than the main one.
+    pub is_beside: bool,
 }
 
 /// Code that was read.
@@ -50,15 +55,29 @@ impl Machine {
     pub fn new(context: Arc<Context>, bind: fn(&mut Library)) -> Self {
         let engine = Arc::new(engine::build(&context, bind));
         context.set_engine(&engine);
+        let machine = Self::over(&context, engine, false);
+        context.set_author(machine.shell);
+        machine
+    }
+
+    /// A machine over an engine that is there.
+    pub fn over(context: &Arc<Context>, engine: Arc<Engine>, is_beside: bool) -> Self {
         let global = engine.new_global_runtime_state();
         Self {
             engine,
-            context,
-            sources: Sources::default(),
+            context: Arc::clone(context),
+            sources: context.sources.clone(),
             functions: AST::empty(),
             scope: Scope::new(),
             global,
+            shell: beside::fresh_shell(),
+            is_beside,
         }
+    }
+
+    /// Forgets what Rhai keeps between statements.
+    pub fn fresh_state(&mut self) {
+        self.global = self.engine.new_global_runtime_state();
     }
 
     /// Forgets all variables and functions.
@@ -66,13 +85,15 @@ impl Machine {
         self.scope.clear();
         self.context.clear();
         self.functions = AST::empty();
+        self.context.set_functions(self.functions.shared_lib().clone());
         self.sources.forget_functions();
-        self.global = self.engine.new_global_runtime_state();
+        self.fresh_state();
+        self.hand_over();
     }
 
     /// Makes the machine usable after a panic in the middle of a statement.
     pub fn recover(&mut self) {
-        self.global = self.engine.new_global_runtime_state();
+        self.fresh_state();
         self.share_variables();
         self.forget_shadowed(self.scope.len());
     }
@@ -117,7 +138,10 @@ impl Machine {
     }
 
     /// Reads code that stands in a source that is known.
-    pub fn parse(&self, source: &str, code: &str) -> Result<Parsed, Diagnostic> {
+    pub fn parse(&mut self, source: &str, code: &str) -> Result<Parsed, Diagnostic> {
+        // A cell that cannot be read assigns nothing.
+        let glance = self.is_beside.then(|| self.engine.compile(code).ok());
+        self.take_over(glance.flatten().as_ref());
         let ast = match self.engine.compile_with_scope(&self.scope, code) {
             Ok(ast) => ast,
             Err(error) => return Err(explain::parse::explain(&error, source, code, &self.names())),
@@ -140,6 +164,7 @@ impl Machine {
         self.global.source = Some(source.into());
         let outcome = self.run_statements(source, &parsed.ast);
         self.forget_shadowed(self.scope.len());
+        self.hand_over();
         let value = outcome?;
         Ok(value.filter(|_| !parsed.silent))
     }
@@ -159,6 +184,7 @@ impl Machine {
         self.scope.push_dynamic(name.to_string(), value);
         self.share_variables();
         self.forget_shadowed(self.scope.len());
+        self.hand_over();
     }
 
     /// Takes over the functions of a cell; a redefinition replaces.
@@ -237,24 +263,29 @@ impl Machine {
         result.map_err(|error| self.explain(*error, source))
     }
 
-    /// Makes every variable a shared cell that functions look up by name.
+    /// Makes every variable a shared cell that functions look up by name, and hands the models out to other shells.
     fn share_variables(&mut self) {
+        let reference = self.context.reference().cloned();
+        let handle = |value: &Dynamic| reference.as_ref()?.types.handle(value);
         let mut seen = HashSet::new();
         let mut fresh = Vec::new();
         for (name, constant, value) in self.scope.iter_raw() {
             if seen.insert(name) {
-                if constant || value.is_shared() {
-                    self.context.set_global(name, value.clone());
-                } else {
+                if constant {
+                    self.context.set_global(name, value.clone(), handle(value));
+                } else if !value.is_shared() {
                     fresh.push(name.to_string());
+                } else if !self.is_beside {
+                    self.context.keep_global(name, value, handle(value));
                 }
             }
         }
         // The newest variable comes first in the scope; they are made known in order.
         for name in fresh.iter().rev() {
             if let Some(slot) = self.scope.get_mut(name) {
+                let handle = handle(slot);
                 *slot = slot.take().into_shared();
-                self.context.set_global(name, slot.clone());
+                self.context.set_global(name, slot.clone(), handle);
             }
         }
     }

@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{self, RecvTimeoutError, SyncSender},
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
@@ -17,16 +17,15 @@ use rhapsode_models::log::{Entry, Log};
 
 use crate::{
     Event,
+    bind::run::Training,
     fault::{Fault, interrupted},
     help::Reference,
     magic::Captured,
     modules::Modules,
+    running::{self, Running},
+    sources::Sources,
     trial::Trial,
 };
-
-/// How long a script may go on after long work returned early because of an interrupt: enough to
-/// assign its result, too short to start anything else. In nanoseconds.
-const GRACE: u64 = 30_000_000;
 
 /// The session's defaults that scripts change with `seed`, `device`, `dtype`.
 #[derive(Clone, Debug)]
@@ -43,15 +42,22 @@ pub(crate) struct Settings {
 struct Global {
     order: usize,
     value: Dynamic,
+    // A model, as it was after the last statement: its variable is locked while one of its methods runs, for hours
+    // when that is `fit`, and other shells go on with this one. Clones of a model are the same model.
+    handle: Option<Dynamic>,
 }
 
 /// What the bindings of a session share.
 pub(crate) struct Context {
-    port: Mutex<Option<SyncSender<Event>>>,
-    interrupt: Arc<AtomicBool>,
-    // When long work returned early because of an interrupt, in nanoseconds since the session
-    // began; 0 for never. Read at every operation of a script, hence no lock.
-    yielded: AtomicU64,
+    /// The cell of the main shell.
+    pub main: Arc<Running>,
+    // The last shell that has changed variables, functions or imports: others take them over when they begin.
+    author: AtomicU64,
+    cells: AtomicU64,
+    /// The texts that errors quote.
+    pub sources: Sources,
+    imports: Mutex<Vec<(String, Shared<Module>)>>,
+    trainings: Mutex<Vec<Training>>,
     settings: Mutex<Settings>,
     globals: Mutex<HashMap<String, Global>>,
     next: AtomicU64,
@@ -66,8 +72,6 @@ pub(crate) struct Context {
     folder: Mutex<PathBuf>,
     // What `%env` has set for commands.
     environment: Mutex<BTreeMap<String, String>>,
-    // What cells with `%%capture` keep to themselves, the innermost last.
-    captures: Mutex<Vec<Captured>>,
     started: Instant,
     reference: OnceLock<Arc<Reference>>,
     // What a closure needs that library code calls after the call that it was given to. Weak:
@@ -108,9 +112,12 @@ impl Context {
         trial: bool,
     ) -> Self {
         Self {
-            port: Mutex::default(),
-            interrupt: Arc::default(),
-            yielded: AtomicU64::new(0),
+            main: Arc::default(),
+            author: AtomicU64::new(0),
+            cells: AtomicU64::new(0),
+            sources: Sources::default(),
+            imports: Mutex::default(),
+            trainings: Mutex::default(),
             settings: Mutex::new(settings),
             globals: Mutex::default(),
             next: AtomicU64::new(1),
@@ -121,7 +128,6 @@ impl Context {
             read_args: Mutex::default(),
             folder: Mutex::new(folder),
             environment: Mutex::default(),
-            captures: Mutex::default(),
             started: Instant::now(),
             reference: OnceLock::new(),
             engine: OnceLock::new(),
@@ -131,19 +137,9 @@ impl Context {
         }
     }
 
-    /// A cell begins; its events go to `port`.
-    pub fn begin(&self, port: SyncSender<Event>) {
-        self.interrupt.store(false, Ordering::SeqCst);
-        self.yielded.store(0, Ordering::SeqCst);
-        // A panic may have ended a cell that was keeping its output.
-        lock(&self.captures).clear();
-        *lock(&self.port) = Some(port);
-    }
-
-    /// The cell is over; who listens to the port sees its end.
+    /// A cell is over.
     pub fn end(&self) {
         self.with_logs(Log::flush);
-        *lock(&self.port) = None;
     }
 
     /// Tells the front end something. When it is gone, the cell has nobody to work for and stops.
@@ -157,17 +153,9 @@ impl Context {
             };
             self.with_logs(|log| log.write(&entry));
         }
-        let event = match lock(&self.captures).last_mut() {
-            Some(captured) => captured.take(event),
-            None => Some(event),
-        };
-        let port = lock(&self.port).clone();
-        if let Some(port) = port
-            && let Some(event) = event
-            && port.send(event).is_err()
-        {
-            self.interrupt.store(true, Ordering::SeqCst);
-        }
+        // Not inside of the look-up: the front end may take its time.
+        let cell = running::here(&self.main);
+        cell.send(event);
     }
 
     /// Sends records to a log as well, until [`detach`](Self::detach) with the number that it gives.
@@ -221,39 +209,55 @@ impl Context {
         }
     }
 
-    /// The flag that stops the running cell.
-    pub fn interrupt_flag(&self) -> &Arc<AtomicBool> {
-        &self.interrupt
-    }
-
     /// Whether the user wants the running work to stop.
     pub fn interrupt_requested(&self) -> bool {
-        self.interrupt.load(Ordering::Relaxed)
+        running::ask(&self.main, Running::interrupt_requested)
     }
 
     /// Long work has seen the interrupt and returns what it has: its statement may end, so that
     /// the result is assigned, and nothing after it runs.
     pub fn yield_to_interrupt(&self) {
-        self.yielded
-            .store(self.nanoseconds().max(1), Ordering::SeqCst);
-        self.interrupt.store(false, Ordering::SeqCst);
+        running::ask(&self.main, Running::yield_to_interrupt);
     }
 
     /// Whether long work returned early in this cell.
     pub fn has_yielded(&self) -> bool {
-        self.yielded.load(Ordering::Relaxed) != 0
+        running::ask(&self.main, Running::has_yielded)
     }
 
     /// Whether a script operation must not begin any more.
     pub fn must_stop(&self) -> bool {
-        let yielded = self.yielded.load(Ordering::Relaxed);
-        self.interrupt_requested()
-            || (yielded != 0 && self.nanoseconds().saturating_sub(yielded) > GRACE)
+        running::ask(&self.main, Running::must_stop)
     }
 
-    /// Nanoseconds since the session began.
-    fn nanoseconds(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    /// The number of the next cell, over all shells.
+    pub fn next_cell(&self) -> u64 {
+        self.cells.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A shell has changed variables, functions or imports.
+    pub fn set_author(&self, shell: u64) {
+        self.author.store(shell, Ordering::SeqCst);
+    }
+
+    /// The shell that has changed them last.
+    pub fn author(&self) -> u64 {
+        self.author.load(Ordering::SeqCst)
+    }
+
+    /// The user's modules by the names of their imports.
+    pub fn imports(&self) -> Vec<(String, Shared<Module>)> {
+        lock(&self.imports).clone()
+    }
+
+    /// What is imported now.
+    pub fn set_imports(&self, imports: Vec<(String, Shared<Module>)>) {
+        *lock(&self.imports) = imports;
+    }
+
+    /// The trainings in progress, oldest first.
+    pub fn trainings(&self) -> MutexGuard<'_, Vec<Training>> {
+        lock(&self.trainings)
     }
 
     /// The session's defaults.
@@ -323,12 +327,12 @@ impl Context {
 
     /// Keeps what is printed and shown from here on, until [`release`](Self::release).
     pub fn capture(&self) {
-        lock(&self.captures).push(Captured::default());
+        running::ask(&self.main, |cell| cell.capture());
     }
 
     /// What was kept since [`capture`](Self::capture).
     pub fn release(&self) -> Captured {
-        lock(&self.captures).pop().unwrap_or_default()
+        running::ask(&self.main, |cell| cell.release())
     }
 
     /// When the session began.
@@ -348,28 +352,84 @@ impl Context {
             .map(|global| global.value.clone())
     }
 
-    /// Makes a variable visible to functions.
-    pub fn set_global(&self, name: &str, value: Dynamic) {
-        let mut globals = lock(&self.globals);
-        match globals.get_mut(name) {
-            Some(global) => global.value = value,
-            None => {
-                let order = self.next.fetch_add(1, Ordering::Relaxed) as usize;
-                globals.insert(name.to_string(), Global { order, value });
+    /// A variable as a function of the cell on this thread sees it.
+    pub fn seen(&self, name: &str) -> Option<Dynamic> {
+        let globals = lock(&self.globals);
+        let global = globals.get(name)?;
+        let handle = global.handle.as_ref();
+        let handle = handle.filter(|_| running::ask(&self.main, |cell| cell.is_beside));
+        Some(handle.unwrap_or(&global.value).clone())
+    }
+
+    /// A variable as others than the main shell read it: without waiting for a method that runs on it. Nothing
+    /// where it is in use and no model; the lock is asked for 50 ms at most.
+    pub fn peek(&self, name: &str) -> Option<Dynamic> {
+        let (value, handle) = lock(&self.globals)
+            .get(name)
+            .map(|global| (global.value.clone(), global.handle.clone()))?;
+        handle.or_else(|| (!value.is_locked()).then_some(value))
+    }
+
+    /// Makes a variable visible to functions, with the model that it holds.
+    pub fn set_global(&self, name: &str, value: Dynamic, handle: Option<Dynamic>) {
+        // What it held is dropped after the lock is given back: a drop may be long.
+        let _former = {
+            let mut globals = lock(&self.globals);
+            match globals.get_mut(name) {
+                Some(global) => Some((
+                    std::mem::replace(&mut global.value, value),
+                    std::mem::replace(&mut global.handle, handle),
+                )),
+                None => {
+                    let order = self.next.fetch_add(1, Ordering::Relaxed) as usize;
+                    let global = Global {
+                        order,
+                        value,
+                        handle,
+                    };
+                    globals.insert(name.to_string(), global);
+                    None
+                }
             }
-        }
+        };
+    }
+
+    /// A variable that is known keeps its place, whatever it holds now.
+    pub fn keep_global(&self, name: &str, value: &Dynamic, handle: Option<Dynamic>) {
+        let mut globals = lock(&self.globals);
+        let Some(global) = globals.get_mut(name) else {
+            drop(globals);
+            return self.set_global(name, value.clone(), handle);
+        };
+        let former = std::mem::replace(&mut global.handle, handle);
+        drop(globals);
+        drop(former);
     }
 
     /// All variables in the order of their making.
     pub fn globals(&self) -> Vec<(String, Dynamic)> {
+        let all = self.all_globals().into_iter();
+        all.map(|(name, value, _)| (name, value)).collect()
+    }
+
+    /// All variables in the order of their making, with the model that each holds.
+    pub fn all_globals(&self) -> Vec<(String, Dynamic, Option<Dynamic>)> {
         let globals = lock(&self.globals);
         let mut list: Vec<_> = globals
             .iter()
-            .map(|(name, global)| (global.order, name.clone(), global.value.clone()))
+            .map(|(name, global)| {
+                let Global {
+                    order,
+                    value,
+                    handle,
+                } = global;
+                (*order, name.clone(), value.clone(), handle.clone())
+            })
             .collect();
+        drop(globals);
         list.sort_by_key(|(order, ..)| *order);
         list.into_iter()
-            .map(|(_, name, value)| (name, value))
+            .map(|(_, name, value, handle)| (name, value, handle))
             .collect()
     }
 

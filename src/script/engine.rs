@@ -93,7 +93,7 @@ fn set_hooks(engine: &mut Engine, context: &Arc<Context>) {
         let of_module = call
             .source()
             .and_then(|file| variables.modules().constant(file, name));
-        if let Some(value) = of_module.or_else(|| variables.global(name)) {
+        if let Some(value) = of_module.or_else(|| variables.seen(name)) {
             return Ok(Some(value));
         }
         // A script's own function of that name comes before the documented one.

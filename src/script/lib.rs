@@ -4,6 +4,7 @@
 //! [`Display`] and [`Diagnostic`].
 
 mod args;
+mod beside;
 mod bind;
 mod built_in;
 mod cell;
@@ -16,6 +17,7 @@ mod engine;
 mod explain;
 mod fault;
 mod frontend;
+mod glance;
 mod help;
 mod highlight;
 mod html;
@@ -28,18 +30,21 @@ mod options;
 mod panics;
 mod render;
 mod room;
+mod running;
 mod schema;
 mod search;
 mod session;
 mod sources;
 mod trial;
 mod value;
+pub mod words;
 
 pub use args::ScriptArg;
 pub use check::Unit;
 pub use diagnostic::{Diagnostic, Frame, Kind, Place, Severity};
 pub use display::Display;
 pub use frontend::{Event, Frontend, Progress, ProgressState, Record, Recorder};
+pub use glance::Glance;
 pub use help::Topic;
 pub use html::Page;
 pub use magic::{MagicLines, duration_text, magic_names};

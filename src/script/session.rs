@@ -17,8 +17,10 @@ use crate::{
     cell::Machine,
     context::{Context, Settings, lock},
     fault::Fault,
+    glance::Glance,
     library::Library,
     panics,
+    running::{self, Running},
 };
 
 /// The stack of the thread that runs a cell: deep recursion in a script, or in the drop of what a
@@ -141,7 +143,7 @@ pub struct Token {
 
 /// Stops the running cell from any thread.
 #[derive(Clone, Debug, Default)]
-pub struct InterruptHandle(Arc<AtomicBool>);
+pub struct InterruptHandle(pub(crate) Arc<AtomicBool>);
 
 impl InterruptHandle {
     /// Asks the running cell to stop; it does so within 100 ms. Without a running cell nothing happens.
@@ -157,7 +159,8 @@ pub struct Session {
     // Made by the first cell.
     worker: Option<Worker>,
     context: Arc<Context>,
-    cells: usize,
+    // The cell that runs, or none.
+    running: Arc<Running>,
     // Why nothing can run: the device that was asked for is not there.
     refused: Option<Diagnostic>,
     // Columns and rows of a drawing in characters.
@@ -186,11 +189,32 @@ impl Session {
         Self {
             machine,
             worker: None,
+            running: Arc::clone(&context.main),
             context,
-            cells: 0,
             refused,
             room: crate::room::DEFAULT,
         }
+    }
+
+    /// A second shell over the variables, functions and modules of a session: its cells run while the session's do. A
+    /// cell sees the variables as they are when it begins; what it makes is there for all. It ends with the session.
+    pub(crate) fn beside(context: &Arc<Context>) -> Self {
+        let engine = context.engine();
+        let machine = engine.map(|engine| Box::new(Machine::over(context, engine, true)));
+        let gone = || Diagnostic::new(Kind::Internal, "the session is gone");
+        Self {
+            refused: machine.is_none().then(gone),
+            machine,
+            worker: None,
+            running: Arc::new(Running::beside()),
+            context: Arc::clone(context),
+            room: crate::room::DEFAULT,
+        }
+    }
+
+    /// What answers about code and variables at any time, from any thread.
+    pub fn glance(&self) -> Glance {
+        Glance::new(&self.context)
     }
 
     /// Runs one cell. Its last expression, when not closed by `;`, is its output.
@@ -202,9 +226,27 @@ impl Session {
         if code.trim().is_empty() {
             return Ok(None);
         }
-        self.cells += 1;
-        let source = format!("cell {}", self.cells);
+        let source = format!("cell {}", self.context.next_cell());
         self.run(&source, code, crate::Unit::Cell, io)
+    }
+
+    /// Like `execute` with a name for the cell, which errors tell: a notebook numbers its cells itself.
+    pub fn execute_as(
+        &mut self,
+        name: &str,
+        code: &str,
+        io: &mut dyn Frontend,
+    ) -> Result<Option<Display>, Diagnostic> {
+        match code.trim().is_empty() {
+            true => Ok(None),
+            false => self.run(name, code, crate::Unit::Cell, io),
+        }
+    }
+
+    /// An interrupt from here on is meant for the next cell: for a front end that tells of a cell before it runs. An
+    /// interrupt before that, when nothing ran, is forgotten.
+    pub fn prepare(&self) {
+        self.running.prepare();
     }
 
     /// Like `execute` for a whole file: errors name `path`, and it is run as one cell.
@@ -252,16 +294,19 @@ impl Session {
             return Ok(None);
         };
         let (port, events) = sync_channel(EVENTS);
-        context.begin(port);
+        let running = Arc::clone(&self.running);
+        running.begin(port);
         let room = self.room;
         let (back, result) = sync_channel(1);
         let (source, code) = (source.to_string(), code.to_string());
         worker.run(move || {
             let outcome = {
-                let _end = EndOfCell(&context);
-                let flag = Arc::clone(context.interrupt_flag());
-                rhapsode_tensor::interrupt::with_flag(flag, || {
-                    crate::room::with(room, || guarded(&mut machine, &source, &code, unit))
+                let _end = EndOfCell(&context, &running);
+                let flag = Arc::clone(&running.interrupt);
+                running::on_this_thread(&running, || {
+                    rhapsode_tensor::interrupt::with_flag(flag, || {
+                        crate::room::with(room, || guarded(&mut machine, &source, &code, unit))
+                    })
                 })
             };
             // Nobody waits only where the front end panicked beyond catching.
@@ -429,7 +474,7 @@ impl Session {
 
     /// Stops the running cell from any thread.
     pub fn interrupt_handle(&self) -> InterruptHandle {
-        InterruptHandle(Arc::clone(self.context.interrupt_flag()))
+        InterruptHandle(Arc::clone(&self.running.interrupt))
     }
 }
 
@@ -437,10 +482,13 @@ impl Drop for Session {
     fn drop(&mut self) {
         let machine = self.machine.take();
         let context = Arc::clone(&self.context);
+        let owns = !self.running.is_beside;
         // A variable may hold a closure, and a closure the context that holds the variables.
         on_large_stack(move || {
             drop(machine);
-            context.clear();
+            if owns {
+                context.clear();
+            }
         });
     }
 }
@@ -470,11 +518,12 @@ impl Worker {
 }
 
 /// Tells the listening front end that a cell is over, also when it panicked.
-struct EndOfCell<'a>(&'a Context);
+struct EndOfCell<'a>(&'a Context, &'a Running);
 
 impl Drop for EndOfCell<'_> {
     fn drop(&mut self) {
         self.0.end();
+        self.1.end();
     }
 }
 
@@ -543,7 +592,7 @@ fn spawn<'scope, R: Send + 'scope>(
 }
 
 /// Runs `work` on a thread with a large stack; on this one where the system gives none.
-fn on_large_stack<R: Send>(work: impl FnOnce() -> R + Send) -> Option<R> {
+pub(crate) fn on_large_stack<R: Send>(work: impl FnOnce() -> R + Send) -> Option<R> {
     let slot = Mutex::new(Some(work));
     let run = || {
         let work = lock(&slot).take();

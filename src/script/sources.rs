@@ -2,13 +2,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use rhai::{Position, Token};
 
 use crate::{
     Place,
+    context::lock,
     lexer::{Lexed, lex},
 };
 
@@ -18,54 +19,64 @@ struct Definition {
     source: String,
 }
 
-/// All sources by name, and which function came from which.
+/// All sources by name, and which function came from which; clones are of the same ones.
+#[derive(Clone, Default)]
+pub(crate) struct Sources(Arc<Mutex<Known>>);
+
 #[derive(Default)]
-pub(crate) struct Sources {
+struct Known {
     texts: HashMap<String, Arc<str>>,
     functions: HashMap<String, Vec<Definition>>,
     modules: HashSet<String>,
 }
 
 impl Sources {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        lock(&self.0)
+    }
+
     /// Remembers a cell or file.
     pub fn insert(&mut self, name: &str, text: &str) {
-        self.texts.insert(name.to_string(), text.into());
+        self.known().texts.insert(name.to_string(), text.into());
     }
 
     /// Remembers the file of an imported module.
     pub fn insert_module(&mut self, name: &str, text: &Arc<str>) {
-        self.texts.insert(name.to_string(), Arc::clone(text));
-        self.modules.insert(name.to_string());
+        let mut known = self.known();
+        known.texts.insert(name.to_string(), Arc::clone(text));
+        known.modules.insert(name.to_string());
     }
 
     /// Whether a source is the file of an imported module.
     pub fn is_module(&self, name: &str) -> bool {
-        self.modules.contains(name)
+        self.known().modules.contains(name)
     }
 
     /// Remembers that a function (or closure, by its made-up name) stands in a source.
     pub fn define(&mut self, function: &str, parameters: usize, source: &str) {
-        let known = self.functions.entry(function.to_string()).or_default();
-        known.retain(|definition| definition.parameters != parameters);
-        known.push(Definition {
+        let mut known = self.known();
+        let definitions = known.functions.entry(function.to_string()).or_default();
+        definitions.retain(|definition| definition.parameters != parameters);
+        definitions.push(Definition {
             parameters,
             source: source.to_string(),
         });
     }
 
     /// The source of a function; of several with one name that of the newest.
-    pub fn of_function(&self, function: &str) -> Option<&str> {
-        Some(self.functions.get(function)?.last()?.source.as_str())
+    pub fn of_function(&self, function: &str) -> Option<String> {
+        let known = self.known();
+        Some(known.functions.get(function)?.last()?.source.clone())
     }
 
     /// The text of a source.
-    pub fn text(&self, name: &str) -> Option<&Arc<str>> {
-        self.texts.get(name)
+    pub fn text(&self, name: &str) -> Option<Arc<str>> {
+        self.known().texts.get(name).cloned()
     }
 
     /// Forgets which functions there are, but not the texts: an error may still quote them.
     pub fn forget_functions(&mut self) {
-        self.functions.clear();
+        self.known().functions.clear();
     }
 
     /// The place of the token at a position.
@@ -73,7 +84,7 @@ impl Sources {
         let text = self.text(source)?;
         let line = position.line()?;
         let column = position.position().unwrap_or(1);
-        Some(token_place(source, text, line, column))
+        Some(token_place(source, &text, line, column))
     }
 }
 

@@ -10,6 +10,9 @@ use crate::Display;
 pub(crate) trait Object: Clone + Send + Sync + 'static {
     /// What the type is called, e.g. `Tensor`.
     const NAME: &'static str;
+    /// Whether its methods are short. Else other shells go on with a clone, which is one and the same object, while one
+    /// of them runs; of what is short no clone is kept, it would hold memory.
+    const BRIEF: bool = false;
     /// What `print` writes.
     fn text(&self) -> String;
     /// A few words for lists of variables, e.g. `[20000, 2] f32`.
@@ -27,6 +30,7 @@ struct Kind {
     bytes: fn(&Dynamic) -> Option<u64>,
     text: fn(&Dynamic) -> Option<String>,
     display: fn(&Dynamic) -> Option<Display>,
+    handle: fn(&Dynamic) -> Option<Dynamic>,
 }
 
 /// All types of ours.
@@ -42,6 +46,10 @@ impl Types {
             bytes: |value| value.read_lock::<T>()?.bytes(),
             text: |value| Some(value.read_lock::<T>()?.text()),
             display: |value| Some(value.read_lock::<T>()?.display()),
+            handle: |value| {
+                let object = value.read_lock::<T>().filter(|_| !T::BRIEF)?;
+                Some(Dynamic::from(object.clone()))
+            },
         };
         self.0.insert(TypeId::of::<T>(), kind);
     }
@@ -141,6 +149,11 @@ impl Types {
         value
             .read_lock::<rhai::ImmutableString>()
             .map(|text| text.len() as u64)
+    }
+
+    /// The same object apart from its variable, when its methods may take long.
+    pub fn handle(&self, value: &Dynamic) -> Option<Dynamic> {
+        (self.of(value)?.handle)(value)
     }
 
     /// The rich form of a value; nothing for `()`.

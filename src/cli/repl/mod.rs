@@ -35,7 +35,8 @@ const HISTORY: usize = 10_000;
 pub fn run() -> Result<ExitCode, Error> {
     let blocked = signals::block(signals::Policy::Cell);
     let session = Session::new(SessionOptions::default());
-    blocked.watch(session.interrupt_handle());
+    let cell = session.interrupt_handle();
+    blocked.watch(move || cell.interrupt());
     let screen = Screen::new(session.interrupt_handle(), false);
     let mut repl = Repl {
         shared: Shared::new(session),

@@ -43,6 +43,7 @@ pub struct Manifest {
     end_time: Option<String>,
     seconds: Option<f64>,
     metrics: BTreeMap<String, BTreeMap<String, Value>>,
+    changes: Vec<BTreeMap<String, Value>>,
     files: Vec<String>,
 }
 
@@ -73,20 +74,28 @@ impl Manifest {
             end_time: None,
             seconds: None,
             metrics: BTreeMap::new(),
+            changes: Vec::new(),
             files: Vec::new(),
         }
     }
 
-    /// A record of metrics: the newest of each source are the final ones.
+    /// A record of metrics: the newest of each source are the final ones. What `run.set` has changed is kept whole.
     pub fn record(&mut self, record: &Record) {
-        let values = self.metrics.entry(record.source.clone()).or_default();
-        values.insert("step".into(), record.step.into());
+        let mut values = BTreeMap::from([("step".to_string(), Value::from(record.step))]);
         values.extend(
             record
                 .values
                 .iter()
                 .map(|(name, value)| (name.clone(), Value::from(*value))),
         );
+        match record.source.as_str() {
+            "set" => self.changes.push(values),
+            source => self
+                .metrics
+                .entry(source.to_string())
+                .or_default()
+                .extend(values),
+        }
     }
 
     /// The run has ended.

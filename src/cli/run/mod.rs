@@ -35,7 +35,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         args: args.settings.iter().cloned().collect(),
         ..SessionOptions::default()
     });
-    let last_signal = blocked.watch(session.interrupt_handle());
+    let cell = session.interrupt_handle();
+    let last_signal = blocked.watch(move || cell.interrupt());
     let mut screen = Screen::new(session.interrupt_handle(), args.quiet);
     if let Some(error) = wrong_device(&mut session, &args.device) {
         screen.complain(&error);

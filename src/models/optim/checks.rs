@@ -10,7 +10,7 @@ fn check(key: &str, value: f64, holds: bool, wanted: &str) -> Result<()> {
 }
 
 /// A finite number >= 0: learning rates, weight decay.
-pub(super) fn not_negative(key: &str, value: f64) -> Result<()> {
+pub(crate) fn not_negative(key: &str, value: f64) -> Result<()> {
     let holds = value >= 0.0 && value.is_finite();
     check(key, value, holds, "be a finite number >= 0")
 }

@@ -7,7 +7,7 @@
 mod adagrad;
 mod adam;
 mod ademamix;
-mod checks;
+pub(crate) mod checks;
 mod choice;
 mod ema;
 mod lamb;

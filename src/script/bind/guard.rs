@@ -10,11 +10,12 @@ use std::{
 
 use rhai::NativeCallContext;
 use rhapsode_models::{
+    live::Live,
     observe::{Observer, Step},
     train::Run,
 };
 
-use super::Outcome;
+use super::{Outcome, run::Training};
 use crate::{
     Event, Progress, ProgressState, Record,
     context::{self, Context},
@@ -40,14 +41,13 @@ pub(crate) fn enter<R: 'static, E: Into<Fault>>(
         stopped: false,
         trial: context.trials().is_some().then(Stopwatch::start),
         seen: None,
+        training: None,
     };
     let result = work(&mut watcher);
-    let Watcher {
-        mut bar,
-        stopped,
-        seen,
-        ..
-    } = watcher;
+    watcher.forget_training();
+    let stopped = watcher.stopped;
+    let seen = watcher.seen.take();
+    let bar = &mut watcher.bar;
     if let (Some(mut seen), Ok(value)) = (seen, &result) {
         // A training knows its size; other long work has none.
         if let Some(run) = (value as &dyn Any).downcast_ref::<Run>() {
@@ -91,10 +91,49 @@ struct Watcher {
     trial: Option<Stopwatch>,
     /// What it has seen of a training: other work goes on to its end.
     seen: Option<Trial>,
+    /// The training that is known to the session as one in progress.
+    training: Option<Live>,
+}
+
+impl Watcher {
+    /// The training is over, or another one begins.
+    fn forget_training(&mut self) {
+        if let Some(live) = self.training.take() {
+            let mut trainings = self.bar.context.trainings();
+            trainings.retain(|training| !training.is(&live));
+        }
+    }
+
+    /// Records what was changed since the last step.
+    fn record_changes(&self) {
+        let changes = self.training.iter().flat_map(Live::take_changes);
+        for (step, lr) in changes {
+            self.bar.context.send(Event::Record(Record {
+                source: "set".into(),
+                step,
+                values: vec![("lr".into(), lr)],
+            }));
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // Also after a panic.
+        self.forget_training();
+    }
 }
 
 impl Observer for Watcher {
+    fn training(&mut self, live: &Live) {
+        self.forget_training();
+        self.training = Some(live.clone());
+        let mut trainings = self.bar.context.trainings();
+        trainings.push(Training::watched(live));
+    }
+
     fn step(&mut self, step: &Step) -> ControlFlow<()> {
+        self.record_changes();
         let metrics = || {
             step.metrics
                 .iter()

@@ -20,7 +20,7 @@ mod output;
 mod plot;
 mod progress;
 mod rich;
-mod run;
+pub(crate) mod run;
 pub(crate) mod session;
 mod tensor;
 
@@ -143,11 +143,26 @@ pub(crate) fn variables(context: &Context) -> Vec<Variable> {
         return Vec::new();
     };
     let types = &reference.types;
-    let describe = |(name, value): (String, Dynamic)| Variable {
-        name,
-        kind: types.name(&value),
-        summary: types.summary(&value),
-        bytes: types.bytes(&value),
+    let describe = |(name, value, handle): (String, Dynamic, Option<Dynamic>)| {
+        let value = match handle {
+            Some(handle) => handle,
+            // A method of it runs: nobody waits for that.
+            None if value.is_locked() => {
+                return Variable {
+                    name,
+                    kind: "any".into(),
+                    summary: "in use".into(),
+                    bytes: None,
+                };
+            }
+            None => value,
+        };
+        Variable {
+            name,
+            kind: types.name(&value),
+            summary: types.summary(&value),
+            bytes: types.bytes(&value),
+        }
     };
-    context.globals().into_iter().map(describe).collect()
+    context.all_globals().into_iter().map(describe).collect()
 }

@@ -3,21 +3,64 @@
 use std::sync::{Arc, Mutex};
 
 use rhai::{Array, Dynamic, Map, NativeCallContext};
-use rhapsode_models::train::Run;
+use rhapsode_models::{live::Live, train::Run};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Outcome, enter, raise};
-use crate::{Display, context::lock, fault::Fault, library::Library, options, value::Object};
+use crate::{Display, context, fault::Fault, library::Library, options, value::Object};
 
-/// A training; clones are the same one.
+/// A training; clones are the same one. What is shown comes from its live view: the run itself is lent to the loop
+/// that takes its steps.
 #[derive(Clone)]
-pub(crate) struct Training(Arc<Mutex<Run>>);
+pub(crate) struct Training {
+    live: Live,
+    // What takes the steps: `fit` gives it away when it ends.
+    run: Option<Arc<Mutex<Run>>>,
+}
 
 impl Training {
     /// Wraps a run.
     pub fn new(run: Run) -> Self {
-        Self(Arc::new(Mutex::new(run)))
+        Self {
+            live: run.live().clone(),
+            run: Some(Arc::new(Mutex::new(run))),
+        }
+    }
+
+    /// A training that somebody else holds.
+    pub fn watched(live: &Live) -> Self {
+        Self {
+            live: live.clone(),
+            run: None,
+        }
+    }
+
+    /// Whether it is the training of that view.
+    pub fn is(&self, live: &Live) -> bool {
+        self.live.is(live)
+    }
+
+    fn more(&self, call: &NativeCallContext, steps: u64) -> Outcome<()> {
+        let Some(run) = &self.run else {
+            let fault = Fault::value("a training in progress goes on by itself");
+            return Err(fault
+                .hint("`more` is there on the run that `fit` returns")
+                .into());
+        };
+        // Another shell may be at it.
+        let Ok(mut run) = run.try_lock() else {
+            return Err(Fault::value("the run is taking steps already").into());
+        };
+        enter(call, |observer| run.more(steps, observer))
+    }
+
+    /// Another learning rate: now, or at the next step when it takes steps.
+    fn set_lr(&self, lr: f64) -> Outcome<()> {
+        match self.run.as_ref().and_then(|run| run.try_lock().ok()) {
+            Some(mut run) => raise(run.set_lr(lr)),
+            None => raise(self.live.set_lr(lr)),
+        }
     }
 }
 
@@ -25,30 +68,32 @@ impl Object for Training {
     const NAME: &'static str = "Run";
 
     fn text(&self) -> String {
-        let run = lock(&self.0);
-        let loss = run
+        let state = self.live.state();
+        let loss = state
             .losses
             .last()
             .map_or(String::new(), |loss| format!(", loss {loss:.4}"));
-        let how = if run.interrupted {
-            ", interrupted: go on with .more(n)"
-        } else {
-            ""
+        let how = match () {
+            () if state.is_running => ", running",
+            () if state.interrupted => ", interrupted: go on with .more(n)",
+            () => "",
         };
-        format!("Run \"{}\": {} steps{loss}{how}", run.label(), run.steps())
+        format!("Run \"{}\": {} steps{loss}{how}", state.label, state.steps)
     }
 
     fn summary(&self) -> String {
-        let run = lock(&self.0);
-        format!(
-            "{} steps{}",
-            run.steps(),
-            if run.interrupted { ", interrupted" } else { "" }
-        )
+        let state = self.live.state();
+        let how = match () {
+            () if state.is_running => ", running",
+            () if state.interrupted => ", interrupted",
+            () => "",
+        };
+        format!("{} steps{how}", state.steps)
     }
 
     fn bytes(&self) -> Option<u64> {
-        Some(lock(&self.0).losses.len() as u64 * 8)
+        // Kept twice: by the run and by its view.
+        Some(self.live.state().losses.len() as u64 * 16)
     }
 
     fn display(&self) -> Display {
@@ -70,11 +115,8 @@ pub(crate) fn bind(library: &mut Library) {
     library
         .property::<Training>("loss", "array", "The loss of every step, from the first.")
         .call(|run: &mut Training| -> Array {
-            lock(&run.0)
-                .losses
-                .iter()
-                .map(|&l| Dynamic::from(l))
-                .collect()
+            let state = run.live.state();
+            state.losses.iter().map(|&l| Dynamic::from(l)).collect()
         });
     library
         .property::<Training>(
@@ -83,15 +125,15 @@ pub(crate) fn bind(library: &mut Library) {
             "The newest figures: `steps`, `loss`, `lr`.",
         )
         .call(|run: &mut Training| -> Map {
-            let run = lock(&run.0);
-            let loss = run
+            let state = run.live.state();
+            let loss = state
                 .losses
                 .last()
                 .map_or(Dynamic::UNIT, |&loss| Dynamic::from(loss));
             let entries = [
-                ("steps", Dynamic::from(run.steps() as i64)),
+                ("steps", Dynamic::from(state.steps as i64)),
                 ("loss", loss),
-                ("lr", Dynamic::from(run.lr())),
+                ("lr", Dynamic::from(state.lr)),
             ];
             entries
                 .into_iter()
@@ -100,14 +142,14 @@ pub(crate) fn bind(library: &mut Library) {
         });
     library
         .property::<Training>("steps", "int", "Steps taken.")
-        .call(|run: &mut Training| lock(&run.0).steps() as i64);
+        .call(|run: &mut Training| run.live.state().steps as i64);
     library
         .property::<Training>(
             "interrupted",
             "bool",
             "Whether the user stopped it before its end.",
         )
-        .call(|run: &mut Training| lock(&run.0).interrupted);
+        .call(|run: &mut Training| run.live.state().interrupted);
     library
         .method::<Training>(
             "more",
@@ -126,7 +168,7 @@ pub(crate) fn bind(library: &mut Library) {
         )
         .call(|call: NativeCallContext, run: &mut Training, steps: i64| -> Outcome<Training> {
             let steps = u64::try_from(steps).map_err(|_| Fault::value(format!("steps must be >= 0, got {steps}")))?;
-            enter(&call, |observer| lock(&run.0).more(steps, observer))?;
+            run.more(&call, steps)?;
             Ok(run.clone())
         });
     library
@@ -134,12 +176,14 @@ pub(crate) fn bind(library: &mut Library) {
             "set",
             "(options: map) -> Run",
             r#"
-            Changes a run from its next step on.
+            Changes a run from its next step on. What was changed stands in the records, as those of `set`, and in the
+            manifest. A training in progress is changed from another shell of the notebook: `running()` finds it.
 
             ```rhai
             let flow = flow::rectified(#{ hidden: [8] });
             let run = flow.fit(data::moons(100), #{ steps: 5 });
             run.set(#{ lr: 1e-4 }).more(5);
+            run.metrics.lr // => 0.0001
             ```
             "#,
         )
@@ -147,8 +191,27 @@ pub(crate) fn bind(library: &mut Library) {
         .call(|run: &mut Training, map: Map| -> Outcome<Training> {
             let knobs: Knobs = options::read(&map)?;
             if let Some(lr) = knobs.lr {
-                raise(lock(&run.0).set_lr(lr))?;
+                run.set_lr(lr)?;
             }
             Ok(run.clone())
+        });
+    library
+        .function(
+            "running",
+            "() -> array",
+            r#"
+            The trainings in progress, oldest first: for a second shell of a notebook, while the first one trains. Each is
+            a `Run` whose figures can be read and plotted, and which `set` changes.
+
+            ```rhai
+            for run in running() { run.set(#{ lr: 1e-4 }); }
+            running().len() // => 0
+            ```
+            "#,
+        )
+        .call(|call: NativeCallContext| -> Outcome<Array> {
+            let context = context::of_call(&call)?;
+            let trainings = context.trainings().clone();
+            Ok(trainings.into_iter().map(Dynamic::from).collect())
         });
 }

@@ -378,7 +378,7 @@ fn help_at(scene: &Scene, index: usize) -> Option<Help> {
         return None;
     };
     let is_free = scene.behind_dot(index).is_none();
-    if is_free && let Some(value) = scene.machine.context.global(name) {
+    if is_free && let Some(value) = scene.machine.context.peek(name) {
         return variable(scene, name, &value);
     }
     if is_free {

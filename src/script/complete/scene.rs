@@ -154,7 +154,7 @@ impl<'a> Scene<'a> {
                 Some(object) => member(self.reference()?, &self.known(object)?, name),
                 None => self
                     .declared(name, end)
-                    .or_else(|| self.machine.context.global(name).map(Known::Value)),
+                    .or_else(|| self.machine.context.peek(name).map(Known::Value)),
             },
             Token::StringConstant(_) => Some(Known::Type("string".into())),
             Token::IntegerConstant(_) => Some(Known::Type("int".into())),

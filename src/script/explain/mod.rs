@@ -57,7 +57,7 @@ impl Explainer<'_> {
                     if self.sources.is_module(&from) {
                         source = from;
                     } else if let Some(definition) = self.sources.of_function(&name) {
-                        source = definition.to_string();
+                        source = definition;
                     }
                     error = *inner;
                 }
@@ -80,7 +80,7 @@ impl Explainer<'_> {
             && let Some(text) = self.sources.text(&source)
         {
             let error = ParseError(kind.clone().into(), *position);
-            let diagnostic = parse::explain(&error, &source, text, self.names);
+            let diagnostic = parse::explain(&error, &source, &text, self.names);
             return Diagnostic {
                 trace,
                 ..diagnostic
@@ -125,8 +125,8 @@ impl Explainer<'_> {
     fn sibling_keys(&self, source: &str, position: Position) -> Vec<String> {
         let chain = || {
             let text = self.sources.text(source)?;
-            let byte = byte_at(text, position.line()?, position.position()?);
-            let lexed = lex(text);
+            let byte = byte_at(&text, position.line()?, position.position()?);
+            let lexed = lex(&text);
             let (mut index, _) = lexed.at(byte)?;
             let mut chain = Vec::new();
             while let Some([Token::Identifier(name), Token::Period]) =
@@ -165,8 +165,8 @@ impl Explainer<'_> {
     fn is_assigned(&self, source: &str, position: Position) -> bool {
         let next = || {
             let text = self.sources.text(source)?;
-            let byte = byte_at(text, position.line()?, position.position()?);
-            let lexed = lex(text);
+            let byte = byte_at(&text, position.line()?, position.position()?);
+            let lexed = lex(&text);
             let (index, _) = lexed.at(byte)?;
             Some(matches!(lexed.lexemes.get(index + 1)?.token, Token::Equals))
         };
@@ -177,8 +177,8 @@ impl Explainer<'_> {
     fn style(&self, source: &str, position: Position) -> calls::Style {
         let behind_dot = || {
             let text = self.sources.text(source)?;
-            let byte = byte_at(text, position.line()?, position.position()?);
-            let lexed = lex(text);
+            let byte = byte_at(&text, position.line()?, position.position()?);
+            let lexed = lex(&text);
             let (index, _) = lexed.at(byte)?;
             let before = lexed.lexemes.get(index.checked_sub(1)?)?;
             Some(matches!(before.token, Token::Period | Token::Elvis))

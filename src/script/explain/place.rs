@@ -22,7 +22,7 @@ pub(crate) fn of_spot(
         return None;
     }
     let text = explainer.sources.text(source)?;
-    let ast = explainer.engine.compile(text).ok()?;
+    let ast = explainer.engine.compile(&*text).ok()?;
     let reference = explainer.names.reference.as_deref();
     let mut found = None;
     ast.walk(&mut |path: &[ASTNode]| {
@@ -34,7 +34,7 @@ pub(crate) fn of_spot(
         found.is_none()
     });
     let (start, whole) = found??;
-    Some(range(source, text, start, whole))
+    Some(range(source, &text, start, whole))
 }
 
 /// The call of a node when it stands at the position, and whether it is written as a method.

@@ -11,6 +11,7 @@ const PIXELS: usize = 48;
 
 impl Object for Tensor {
     const NAME: &'static str = "Tensor";
+    const BRIEF: bool = true;
 
     fn text(&self) -> String {
         self.to_string()

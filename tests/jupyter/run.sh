@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# The kernel against real clients: jupyter_kernel_test, jupyter_client, jupyter console.
+# Usage: run.sh PROGRAM [arguments of pytest]; PROGRAM is a built `rhapsode`.
+# The clients come from PyPI into a virtual environment below the build folder; it is made again
+# when requirements.txt changes.
+set -euo pipefail
+program="$(realpath "${1:?usage: run.sh PROGRAM [arguments of pytest]}")"
+shift
+cd "$(dirname "$0")"
+target="${CARGO_TARGET_DIR:-../../target}"
+mkdir -p "$target"
+venv="$(realpath "$target")/jupyter-venv"
+
+if ! cmp -s requirements.txt "$venv/requirements.txt"; then
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
+    cp requirements.txt "$venv/requirements.txt"
+fi
+
+# Nothing of the user's own Jupyter is read or written.
+home="$(mktemp -d)"
+trap 'rm -rf "$home"' EXIT
+export HOME="$home" XDG_DATA_HOME="$home/data" JUPYTER_CONFIG_DIR="$home/config" JUPYTER_DATA_DIR="$home/jupyter"
+export JUPYTER_RUNTIME_DIR="$home/runtime" IPYTHONDIR="$home/ipython" JUPYTER_PLATFORM_DIRS=1
+export VIRTUAL_ENV="$venv" PATH="$venv/bin:$PATH" RHAPSODE="$program" PYTHONDONTWRITEBYTECODE=1
+
+"$program" kernel install --sys-prefix
+python -m pytest -q -p no:cacheprovider "$@"
