@@ -88,6 +88,7 @@ def test_papermill_takes_parameters(environment, tmp_path):
     cells = json.loads(target.read_text())["cells"]
     assert cells[1]["metadata"]["tags"] == ["injected-parameters"]
     assert "".join(cells[2]["outputs"][0]["data"]["text/plain"]) == "8.0"
+    assert json.loads(target.read_text())["metadata"]["language_info"]["pygments_lexer"] == "rhai"
 
 
 def test_nbconvert_highlights(environment, tmp_path):

@@ -76,13 +76,11 @@ impl Outputs {
 
     /// The cell is over: bars that still run ended so. Gives all outputs.
     pub fn end(mut self, state: ProgressState) -> Vec<Value> {
-        for shown in self.bars.close(state) {
-            self.bar(Some(shown));
-        }
+        self.close_bars(state);
         self.list
     }
 
-    /// All outputs so far; those of bars that still run ended so.
+    /// Bars that still run ended so: before the error that ended them is shown.
     pub fn close_bars(&mut self, state: ProgressState) {
         for shown in self.bars.close(state) {
             self.bar(Some(shown));

@@ -177,3 +177,14 @@ fn the_tour_gives_what_is_written() {
         assert_eq!(of(old), of(new), "{}", joined(&old["source"]));
     }
 }
+
+#[test]
+fn the_tour_is_its_script() {
+    let folder = folder("tour-script");
+    let notebooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../notebooks");
+    let tour = notebooks.join("tour.ipynb").display().to_string();
+    assert_eq!(run(&folder, &["convert", &tour, "tour.rhai"]).0, 0);
+    let (made, kept) = (folder.join("tour.rhai"), notebooks.join("tour.rhai"));
+    // Else: rhapsode convert notebooks/tour.ipynb notebooks/tour.rhai --force
+    assert_eq!(fs::read_to_string(made).unwrap(), fs::read_to_string(kept).unwrap());
+}
