@@ -36,7 +36,9 @@ impl Comms {
     pub fn take(&self, kernel: &Kernel, message: &Message) {
         let id = message.text("comm_id").to_string();
         let send = |kind, content| {
-            kernel.outbox.output(kind, &message.header, Content::Other(content));
+            kernel
+                .outbox
+                .output(kind, &message.header, Content::Other(content));
         };
         let is_open = self.lock().ids.contains(&id);
         match message.kind.as_str() {
@@ -97,5 +99,11 @@ fn variables(kernel: &Kernel) -> Value {
             "bytes": variable.bytes,
         })
     };
-    kernel.glance.wait().variables().into_iter().map(row).collect()
+    kernel
+        .glance
+        .wait()
+        .variables()
+        .into_iter()
+        .map(row)
+        .collect()
 }

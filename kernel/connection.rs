@@ -1,6 +1,9 @@
 //! The connection file that a client writes, and the five sockets that it names.
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 
@@ -52,13 +55,20 @@ impl Connection {
             reason,
         };
         let text = fs::read(path).map_err(|error| wrong(error.to_string()))?;
-        let connection: Self = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+        let connection: Self =
+            serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
         if !["tcp", "ipc"].contains(&connection.transport.as_str()) {
-            let reason = format!("the transport {:?} is neither tcp nor ipc", connection.transport);
+            let reason = format!(
+                "the transport {:?} is neither tcp nor ipc",
+                connection.transport
+            );
             return Err(wrong(reason));
         }
         if connection.signature_scheme != hmac_sha256() {
-            let reason = format!("the signature scheme {:?} is not hmac-sha256", connection.signature_scheme);
+            let reason = format!(
+                "the signature scheme {:?} is not hmac-sha256",
+                connection.signature_scheme
+            );
             return Err(wrong(reason));
         }
         Ok(connection)
@@ -70,7 +80,12 @@ impl Connection {
         format!("{}://{}{between}{port}", self.transport, self.ip)
     }
 
-    fn bind(&self, context: &zmq::Context, kind: zmq::SocketType, port: u16) -> Result<zmq::Socket, Error> {
+    fn bind(
+        &self,
+        context: &zmq::Context,
+        kind: zmq::SocketType,
+        port: u16,
+    ) -> Result<zmq::Socket, Error> {
         let url = self.url(port);
         let open = || {
             let socket = context.socket(kind)?;
@@ -81,6 +96,8 @@ impl Connection {
                 zmq::XPUB => {
                     // The default of 1000 silently drops messages of a loop that prints, `idle` among them.
                     socket.set_sndhwm(0)?;
+                    // Else only the first client that subscribes to a topic is told of, and welcomed.
+                    socket.set_xpub_verbose(true)?;
                     socket.set_heartbeat_ivl(HEARTBEAT)?;
                     socket.set_heartbeat_timeout(DEAF)?;
                 }
@@ -110,7 +127,10 @@ pub struct Sockets {
 
 impl Sockets {
     /// Listens where the connection file says; gives the socket of the heartbeat apart.
-    pub fn bind(connection: &Connection, context: &zmq::Context) -> Result<(Self, zmq::Socket), Error> {
+    pub fn bind(
+        connection: &Connection,
+        context: &zmq::Context,
+    ) -> Result<(Self, zmq::Socket), Error> {
         let bind = |kind, port| connection.bind(context, kind, port);
         let sockets = Self {
             shell: bind(zmq::ROUTER, connection.shell_port)?,
@@ -125,7 +145,10 @@ impl Sockets {
 /// Sends back what comes, until the context ends; as long as it does, a client knows that the kernel lives.
 pub fn echo(heartbeat: &zmq::Socket) {
     loop {
-        match heartbeat.recv_msg(0).and_then(|message| heartbeat.send(message, 0)) {
+        match heartbeat
+            .recv_msg(0)
+            .and_then(|message| heartbeat.send(message, 0))
+        {
             Ok(()) | Err(zmq::Error::EINTR) => {}
             Err(_) => return,
         }

@@ -62,15 +62,22 @@ impl Control {
                 self.kernel.interrupt();
                 self.leaving = true;
                 let restart = message.flag("restart", false);
-                Some(("shutdown_reply", json!({"status": "ok", "restart": restart})))
+                Some((
+                    "shutdown_reply",
+                    json!({"status": "ok", "restart": restart}),
+                ))
             }
             "create_subshell_request" => Some(("create_subshell_reply", self.create())),
-            "delete_subshell_request" => {
-                Some(("delete_subshell_reply", self.delete(message.text("subshell_id"))))
-            }
+            "delete_subshell_request" => Some((
+                "delete_subshell_reply",
+                self.delete(message.text("subshell_id")),
+            )),
             "list_subshell_request" => {
                 let ids: Vec<&String> = self.subshells.keys().collect();
-                Some(("list_subshell_reply", json!({"status": "ok", "subshell_id": ids})))
+                Some((
+                    "list_subshell_reply",
+                    json!({"status": "ok", "subshell_id": ids}),
+                ))
             }
             other => {
                 (self.kernel.log)(&format!("nothing is known of a {other}"));
@@ -80,7 +87,11 @@ impl Control {
         if let Some((kind, content)) = reply {
             let to = message.identities.clone();
             outbox.push(Outgoing {
-                route: if on_control { Route::Control(to) } else { Route::Shell(to) },
+                route: if on_control {
+                    Route::Control(to)
+                } else {
+                    Route::Shell(to)
+                },
                 kind,
                 parent: Arc::clone(&message.header),
                 content: Content::Other(content),

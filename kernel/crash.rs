@@ -4,7 +4,10 @@
 //! is at work; one that leaves takes it away. Where the mark is found at the start, the former kernel was killed
 //! or has crashed, and the first cell says so.
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// The ending of the mark.
 const MARK: &str = "rhapsode";
@@ -20,7 +23,12 @@ impl Mark {
     /// Sets the mark beside a connection file, and takes away those whose connection file is gone.
     pub fn set(connection_file: &Path) -> Self {
         let folder = connection_file.parent().unwrap_or(Path::new("."));
-        for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        for path in fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+        {
             let is_mark = path.extension().is_some_and(|ending| ending == MARK);
             if is_mark && !path.with_extension("json").exists() {
                 // Another kernel may do the same.

@@ -174,10 +174,13 @@ impl Runner {
         let code = message.text("code");
         let silent = message.flag("silent", false);
         let store = message.flag("store_history", !silent) && !silent && !code.trim().is_empty();
-        let count = kernel.count.fetch_add(usize::from(store), Ordering::SeqCst) + usize::from(store);
+        let count =
+            kernel.count.fetch_add(usize::from(store), Ordering::SeqCst) + usize::from(store);
         if !silent {
             let content = json!({"code": code, "execution_count": count});
-            kernel.outbox.output("execute_input", &message.header, Content::Other(content));
+            kernel
+                .outbox
+                .output("execute_input", &message.header, Content::Other(content));
         }
         kernel.tell_of_crash(message);
         self.payload.clear();
@@ -188,20 +191,29 @@ impl Runner {
                 self.payload.push(json!({"source": "page", "start": 0, "data": data}));
                 None
             }),
-            None => self.cell(message, &format!("cell {count}"), code),
+            // A cell that is not counted must not pass for the one that was counted last.
+            None if store => self.cell(message, &format!("cell {count}"), code),
+            None => self.cell(message, "uncounted cell", code),
         };
         let mut shown = None;
         let mut reply = match &outcome {
             Ok(display) => {
                 if let Some(display) = display.as_ref().filter(|_| !silent) {
-                    let content = json!({"execution_count": count, "data": bundle(display), "metadata": {}});
-                    kernel.outbox.output("execute_result", &message.header, Content::Other(content));
+                    let content =
+                        json!({"execution_count": count, "data": bundle(display), "metadata": {}});
+                    kernel.outbox.output(
+                        "execute_result",
+                        &message.header,
+                        Content::Other(content),
+                    );
                     shown = Some(display.plain().to_string());
                 }
                 json!({"status": "ok", "user_expressions": self.expressions(message)})
             }
             Err(error) => {
-                kernel.outbox.output("error", &message.header, Content::Other(told(error)));
+                kernel
+                    .outbox
+                    .output("error", &message.header, Content::Other(told(error)));
                 with_status(told(error))
             }
         };
@@ -226,18 +238,32 @@ impl Runner {
     }
 
     /// Runs code for a request. A panic of ours outside of the cell is an error as well.
-    fn cell(&mut self, message: &Message, name: &str, code: &str) -> Result<Option<Display>, Diagnostic> {
+    fn cell(
+        &mut self,
+        message: &Message,
+        name: &str,
+        code: &str,
+    ) -> Result<Option<Display>, Diagnostic> {
         let mut io = Output::new(&self.kernel, message);
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.session.execute_as(name, code, &mut io)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.session.execute_as(name, code, &mut io)
+        }));
         let outcome = outcome.unwrap_or_else(|_| {
-            Err(Diagnostic::new(Kind::Internal, "a defect of the kernel; the session goes on"))
+            Err(Diagnostic::new(
+                Kind::Internal,
+                "a defect of the kernel; the session goes on",
+            ))
         });
         if let Some(text) = io.next_input.take() {
             // Behind the cell: in its place would be what asked for the text.
             self.payload.push(json!({"source": "set_next_input", "text": text, "replace": false}));
         }
         let interrupted = matches!(&outcome, Err(error) if error.kind == Kind::Interrupted);
-        io.end(if interrupted { ProgressState::Interrupted } else { ProgressState::Failed });
+        io.end(if interrupted {
+            ProgressState::Interrupted
+        } else {
+            ProgressState::Failed
+        });
         outcome
     }
 
@@ -246,7 +272,11 @@ impl Runner {
         let mut values = Map::new();
         let wanted = message.get("user_expressions").as_object();
         for (name, code) in wanted.into_iter().flatten() {
-            let outcome = self.cell(message, &format!("expression {name}"), code.as_str().unwrap_or(""));
+            let outcome = self.cell(
+                message,
+                &format!("expression {name}"),
+                code.as_str().unwrap_or(""),
+            );
             let value = match outcome {
                 Ok(display) => {
                     let display = display.unwrap_or_else(|| Display::text("()"));

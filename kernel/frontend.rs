@@ -35,11 +35,13 @@ impl<'a> Output<'a> {
         for shown in self.bars.close(state) {
             self.show(shown);
         }
-        self.kernel.questions.forget(&self.request.identities);
+        self.kernel.questions.forget(self.request);
     }
 
     fn send(&self, kind: &'static str, content: Content) {
-        self.kernel.outbox.output(kind, &self.request.header, content);
+        self.kernel
+            .outbox
+            .output(kind, &self.request.header, content);
     }
 
     fn show(&self, shown: Shown) {
@@ -87,7 +89,7 @@ impl Frontend for Output<'_> {
                     let _ = reply.send(None);
                     return;
                 }
-                self.kernel.questions.ask(&self.request.identities, reply);
+                self.kernel.questions.ask(self.request, reply);
                 self.kernel.outbox.push(Outgoing {
                     route: Route::Stdin(self.request.identities.clone()),
                     kind: "input_request",
@@ -112,7 +114,9 @@ fn content(display: &Display) -> Value {
 pub fn bundle(display: &Display) -> Value {
     let form = |(mime, content): &(String, String)| {
         let is_json = mime == "application/json" || mime.ends_with("+json");
-        let parsed = is_json.then(|| serde_json::from_str(content).ok()).flatten();
+        let parsed = is_json
+            .then(|| serde_json::from_str(content).ok())
+            .flatten();
         let value = parsed.unwrap_or_else(|| Value::String(content.clone()));
         (mime.clone(), value)
     };

@@ -122,10 +122,16 @@ impl Open {
     fn shortened(path: &Path, options: &OpenOptions) -> std::io::Result<Self> {
         let entries = read(path);
         let kept = entries.get(entries.len() / 2..).unwrap_or(&[]);
-        let text: String = kept.iter().map(|entry| json!(entry).to_string() + "\n").collect();
+        let text: String = kept
+            .iter()
+            .map(|entry| json!(entry).to_string() + "\n")
+            .collect();
         rhapsode_script::write_atomic(path, text.as_bytes()).map_err(std::io::Error::other)?;
         let session = kept.last().map_or(0, |entry| entry.session) + 1;
-        Ok(Self { file: options.open(path)?, session })
+        Ok(Self {
+            file: options.open(path)?,
+            session,
+        })
     }
 }
 
@@ -135,7 +141,9 @@ fn read(path: &Path) -> Vec<Entry> {
     // A file that cannot be read has no entries.
     let _ = File::open(path).and_then(|mut file| file.read_to_end(&mut bytes));
     let lines = bytes.split(|&byte| byte == b'\n');
-    lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect()
 }
 
 /// The entries that a request wants. Clients leave fields out: `n`, `unique`, `stop`.
@@ -146,7 +154,11 @@ fn select(mut entries: Vec<Entry>, session: u64, request: &Message) -> Vec<Entry
         "range" => {
             // 0 is this session, -1 the one before it.
             let given = number("session").unwrap_or(0);
-            let wanted = if given > 0 { given } else { session as i64 + given };
+            let wanted = if given > 0 {
+                given
+            } else {
+                session as i64 + given
+            };
             let lines = number("start").unwrap_or(0)..number("stop").unwrap_or(i64::MAX);
             entries.retain(|e| e.session as i64 == wanted && lines.contains(&(e.line as i64)));
             most = None;
@@ -172,7 +184,8 @@ fn select(mut entries: Vec<Entry>, session: u64, request: &Message) -> Vec<Entry
 
 /// Whether a text is like a pattern with `*` for anything and `?` for one character.
 fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     // Where the last `*` stands, and how far it has eaten.
     let mut star: Option<(usize, usize)> = None;
@@ -196,7 +209,9 @@ fn matches(pattern: &str, text: &str) -> bool {
             },
         }
     }
-    pattern.get(p..).is_some_and(|rest| rest.iter().all(|&c| c == '*'))
+    pattern
+        .get(p..)
+        .is_some_and(|rest| rest.iter().all(|&c| c == '*'))
 }
 
 #[cfg(test)]
@@ -208,14 +223,18 @@ mod tests {
 
     fn request(content: Value) -> Message {
         let signer = Signer::new("");
-        signer.decode(signer.encode(Vec::new(), "history_request", b"{}", &content)).unwrap()
+        signer
+            .decode(signer.encode(Vec::new(), "history_request", b"{}", &content))
+            .unwrap()
     }
 
     /// The inputs that a request finds.
     fn inputs(history: &History, content: Value) -> Vec<String> {
         let reply = history.reply(&request(content));
         let rows = reply["history"].as_array().unwrap().clone();
-        rows.iter().map(|row| row[2].as_str().unwrap().to_string()).collect()
+        rows.iter()
+            .map(|row| row[2].as_str().unwrap().to_string())
+            .collect()
     }
 
     #[test]
@@ -232,16 +251,25 @@ mod tests {
         file.write_all(b"{\"session\": 1, \"li\n").unwrap();
         let second = open();
         second.add(1, "x", Some("1"));
-        assert_eq!(inputs(&second, json!({"hist_access_type": "tail", "n": 2})), ["x", "x"]);
-        assert_eq!(inputs(&second, json!({"hist_access_type": "tail"})).len(), 3);
+        assert_eq!(
+            inputs(&second, json!({"hist_access_type": "tail", "n": 2})),
+            ["x", "x"]
+        );
+        assert_eq!(
+            inputs(&second, json!({"hist_access_type": "tail"})).len(),
+            3
+        );
         let range = |session| json!({"hist_access_type": "range", "session": session, "start": 1, "stop": 3});
         assert_eq!(inputs(&second, range(0)), ["x"]);
         assert_eq!(inputs(&second, range(-1)), ["let x = 1;", "x"]);
         assert_eq!(inputs(&second, range(1)), ["let x = 1;", "x"]);
-        let search = |unique| json!({"hist_access_type": "search", "pattern": "*x", "unique": unique});
+        let search =
+            |unique| json!({"hist_access_type": "search", "pattern": "*x", "unique": unique});
         assert_eq!(inputs(&second, search(false)), ["x", "x"]);
         assert_eq!(inputs(&second, search(true)), ["x"]);
-        let reply = second.reply(&request(json!({"hist_access_type": "tail", "n": 1, "output": true})));
+        let reply = second.reply(&request(
+            json!({"hist_access_type": "tail", "n": 1, "output": true}),
+        ));
         assert_eq!(reply["history"], json!([[2, 1, ["x", "1"]]]));
         fs::remove_dir_all(folder).unwrap();
     }

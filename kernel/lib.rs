@@ -75,7 +75,9 @@ struct Kernel {
 
 impl Kernel {
     fn interrupts(&self) -> MutexGuard<'_, Interrupts> {
-        self.interrupts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.interrupts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn interrupt(&self) {
@@ -135,7 +137,10 @@ impl Server {
         let connection = Connection::read(options.connection_file)?;
         let context = zmq::Context::new();
         let (sockets, heartbeat) = Sockets::bind(&connection, &context)?;
-        let outbox = Outbox::new().map_err(|source| Error::System { what: "pipe", source })?;
+        let outbox = Outbox::new().map_err(|source| Error::System {
+            what: "pipe",
+            source,
+        })?;
         let mark = crash::Mark::set(options.connection_file);
         let kernel = Kernel {
             outbox: Arc::new(outbox),
@@ -170,8 +175,18 @@ impl Server {
     /// by `make` on the thread of its cells. Cells that do not stop within half a second are left behind: the
     /// process is expected to end.
     pub fn serve(self, make: impl FnOnce() -> Session + Send + 'static) -> Result<(), Error> {
-        let Self { kernel, mut context, sockets, heartbeat, signer, mark } = self;
-        let no_thread = |source| Error::System { what: "thread", source };
+        let Self {
+            kernel,
+            mut context,
+            sockets,
+            heartbeat,
+            signer,
+            mark,
+        } = self;
+        let no_thread = |source| Error::System {
+            what: "thread",
+            source,
+        };
         wire::spawn("heartbeat", move || connection::echo(&heartbeat)).map_err(no_thread)?;
         let main = Shell::start(&kernel, None, Start::Main(Box::new(make))).map_err(no_thread)?;
         let (answers, requests) = channel();
@@ -191,7 +206,10 @@ impl Server {
         mark.clear();
         // Waits until the last reply has left, a second at most; the heartbeat ends by it.
         if let Err(error) = context.destroy() {
-            return Err(Error::System { what: "farewell", source: error.into() });
+            return Err(Error::System {
+                what: "farewell",
+                source: error.into(),
+            });
         }
         Ok(())
     }

@@ -105,7 +105,8 @@ impl Signer {
                 mac.update(part);
             }
             let signature = unhex(signature).ok_or("a signature that is no hexadecimal number")?;
-            mac.verify_slice(&signature).map_err(|_| "a wrong signature")?;
+            mac.verify_slice(&signature)
+                .map_err(|_| "a wrong signature")?;
         }
         let fields: Map<String, Value> =
             serde_json::from_slice(header).map_err(|_| "a header that is no JSON object")?;
@@ -117,7 +118,8 @@ impl Signer {
             kind: kind.to_string(),
             date: text("date").and_then(|date| humantime::parse_rfc3339(date).ok()),
             subshell: text("subshell_id").map(str::to_string),
-            content: serde_json::from_slice(content).map_err(|_| "a content that is no JSON object")?,
+            content: serde_json::from_slice(content)
+                .map_err(|_| "a content that is no JSON object")?,
             header: Arc::from(header.as_slice()),
             identities: frames,
         })
@@ -207,7 +209,10 @@ mod tests {
             signer.decode(frames).map(|message| message.kind)
         };
         assert_eq!(with(|f| f[6].push(b' ')), Err("a wrong signature"));
-        assert_eq!(with(|f| f[2] = b"xyz".to_vec()), Err("a signature that is no hexadecimal number"));
+        assert_eq!(
+            with(|f| f[2] = b"xyz".to_vec()),
+            Err("a signature that is no hexadecimal number")
+        );
         assert_eq!(with(|f| f[2].truncate(20)), Err("a wrong signature"));
         assert_eq!(with(|f| f.truncate(6)), Err("frames are missing"));
         assert_eq!(with(|f| f.truncate(1)), Err("no delimiter"));
@@ -215,13 +220,22 @@ mod tests {
         let open = Signer::new("");
         let mut bad = frames(&open);
         bad[3] = b"[]".to_vec();
-        assert_eq!(open.decode(bad).map(|m| m.kind), Err("a header that is no JSON object"));
+        assert_eq!(
+            open.decode(bad).map(|m| m.kind),
+            Err("a header that is no JSON object")
+        );
         let mut bad = frames(&open);
         bad[3] = br#"{"msg_id": 3, "msg_type": "x"}"#.to_vec();
-        assert_eq!(open.decode(bad).map(|m| m.kind), Err("a header without msg_id"));
+        assert_eq!(
+            open.decode(bad).map(|m| m.kind),
+            Err("a header without msg_id")
+        );
         let mut bad = frames(&open);
         bad[6] = b"\xff".to_vec();
-        assert_eq!(open.decode(bad).map(|m| m.kind), Err("a content that is no JSON object"));
+        assert_eq!(
+            open.decode(bad).map(|m| m.kind),
+            Err("a content that is no JSON object")
+        );
     }
 
     #[test]

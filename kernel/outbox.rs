@@ -14,7 +14,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{message::{Message, Parent}, waker::Waker};
+use crate::{
+    message::{Message, Parent},
+    waker::Waker,
+};
 
 /// Bytes that may wait.
 const ROOM: usize = 64 << 20;
@@ -107,7 +110,10 @@ impl Outbox {
     pub fn output(&self, kind: &'static str, parent: &Parent, content: Content) {
         let mut queue = self.lock();
         while queue.bytes > ROOM && !queue.closed {
-            queue = self.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .room
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         drop(queue);
         self.push(Outgoing {
@@ -122,9 +128,13 @@ impl Outbox {
     pub fn push(&self, message: Outgoing) {
         let size = size(&message.content);
         let mut queue = self.lock();
-        let Queue { messages, bytes, .. } = &mut *queue;
+        let Queue {
+            messages, bytes, ..
+        } = &mut *queue;
         match messages.back_mut() {
-            Some((last, last_size)) if last.route == message.route && last.parent == message.parent => {
+            Some((last, last_size))
+                if last.route == message.route && last.parent == message.parent =>
+            {
                 match (&mut last.content, message.content) {
                     (Content::Text(name, text), Content::Text(new, more))
                         if *name == new && text.len() < PIECE =>
@@ -240,21 +250,31 @@ mod tests {
     fn all(outbox: &Outbox) -> Vec<Value> {
         outbox.close();
         let now = Instant::now();
-        std::iter::from_fn(|| outbox.pop(now)).map(|message| message.content.json()).collect()
+        std::iter::from_fn(|| outbox.pop(now))
+            .map(|message| message.content.json())
+            .collect()
     }
 
     #[test]
     fn texts_are_gathered_and_updates_replaced() {
         let outbox = Outbox::new().unwrap();
-        for (name, piece) in [("stdout", "a"), ("stdout", "b"), ("stderr", "c"), ("stdout", "d")] {
+        for (name, piece) in [
+            ("stdout", "a"),
+            ("stdout", "b"),
+            ("stderr", "c"),
+            ("stdout", "d"),
+        ] {
             text(&outbox, name, piece);
         }
         for (id, state) in [("x", 1), ("x", 2), ("y", 3), ("x", 4)] {
             update(&outbox, id, state);
         }
-        let texts = ["ab", "c", "d"].into_iter().zip(["stdout", "stderr", "stdout"]);
-        let mut expected: Vec<Value> =
-            texts.map(|(text, name)| json!({"name": name, "text": text})).collect();
+        let texts = ["ab", "c", "d"]
+            .into_iter()
+            .zip(["stdout", "stderr", "stdout"]);
+        let mut expected: Vec<Value> = texts
+            .map(|(text, name)| json!({"name": name, "text": text}))
+            .collect();
         expected.extend([json!(2), json!(3), json!(4)]);
         assert_eq!(all(&outbox), expected);
     }
@@ -284,7 +304,11 @@ mod tests {
         let (mut bytes, mut most) = (0, 0);
         while bytes < 300 * PIECE {
             most = most.max(outbox.lock().bytes);
-            if let Some(Outgoing { content: Content::Text(_, text), .. }) = outbox.pop(Instant::now()) {
+            if let Some(Outgoing {
+                content: Content::Text(_, text),
+                ..
+            }) = outbox.pop(Instant::now())
+            {
                 bytes += text.len();
             }
         }

@@ -35,13 +35,19 @@ pub fn html(markdown: &str) -> String {
                     }),
                 }
             }
-            let items: Vec<String> = items.iter().map(|item| format!("<li>{}</li>", inline(item))).collect();
+            let items: Vec<String> = items
+                .iter()
+                .map(|item| format!("<li>{}</li>", inline(item)))
+                .collect();
             out += &format!("<ul>{}</ul>", items.concat());
         } else if !trimmed.is_empty() {
             let mut text = vec![trimmed];
             let goes_on = |line: &&str| {
                 let line = line.trim_start();
-                !line.is_empty() && !["```", "#", "|", "- "].iter().any(|mark| line.starts_with(mark))
+                !line.is_empty()
+                    && !["```", "#", "|", "- "]
+                        .iter()
+                        .any(|mark| line.starts_with(mark))
             };
             while let Some(line) = lines.next_if(goes_on) {
                 text.push(line.trim());
@@ -63,7 +69,12 @@ fn table(rows: &[&str]) -> String {
         let cells = cells.trim().trim_matches('|').split('|');
         let cells: Vec<String> = cells
             .map(|cell| cell.trim().replace('\u{0}', "|"))
-            .map(|cell| format!("<{tag} style=\"text-align: left\">{}</{tag}>", inline(&cell)))
+            .map(|cell| {
+                format!(
+                    "<{tag} style=\"text-align: left\">{}</{tag}>",
+                    inline(&cell)
+                )
+            })
             .collect();
         out += &format!("<tr>{}</tr>", cells.concat());
     }
@@ -80,7 +91,11 @@ fn inline(text: &str) -> String {
         }
         for (j, words) in part.split("**").enumerate() {
             let words = escape(words);
-            out += &if j % 2 == 1 { format!("<b>{words}</b>") } else { words };
+            out += &if j % 2 == 1 {
+                format!("<b>{words}</b>")
+            } else {
+                words
+            };
         }
     }
     out
@@ -94,9 +109,18 @@ mod tests {
     fn our_markdown_becomes_html() {
         let cases = [
             ("### `f(x: int)`", "<h4><code>f(x: int)</code></h4>"),
-            ("a < b\nand **c**\n\nd", "<p>a &lt; b and <b>c</b></p><p>d</p>"),
-            ("- one\n  more\n- `two`", "<ul><li>one more</li><li><code>two</code></li></ul>"),
-            ("```rhai\nlet x = 1 < 2;\n```\nend", "<pre>let x = 1 &lt; 2;</pre><p>end</p>"),
+            (
+                "a < b\nand **c**\n\nd",
+                "<p>a &lt; b and <b>c</b></p><p>d</p>",
+            ),
+            (
+                "- one\n  more\n- `two`",
+                "<ul><li>one more</li><li><code>two</code></li></ul>",
+            ),
+            (
+                "```rhai\nlet x = 1 < 2;\n```\nend",
+                "<pre>let x = 1 &lt; 2;</pre><p>end</p>",
+            ),
             (
                 "| a | b |\n|---|---|\n| 1 \\| 2 | `x` |",
                 "<table><tr><th style=\"text-align: left\">a</th><th style=\"text-align: left\">b</th></tr>\

@@ -3,7 +3,11 @@
 //! Jupyter names it in `JPY_PARENT_PID` and does not always live to say goodbye. Asked once a second; the
 //! system's own signal for a parent's death is no help, it comes when the *thread* ends that started us.
 
-use std::{cell::Cell, os::unix::process::parent_id, time::{Duration, Instant}};
+use std::{
+    cell::Cell,
+    os::unix::process::parent_id,
+    time::{Duration, Instant},
+};
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -27,7 +31,8 @@ impl ParentProcess {
 
     /// How long a poll may wait.
     pub fn patience(&self) -> Option<Duration> {
-        self.id.map(|_| PERIOD.saturating_sub(self.asked.get().elapsed()))
+        self.id
+            .map(|_| PERIOD.saturating_sub(self.asked.get().elapsed()))
     }
 
     /// Whether it is gone; looks at most once a second.

@@ -53,7 +53,11 @@ impl Bars {
 
     /// Takes a new state of one piece of work; gives what is to be shown of it.
     pub fn update(&mut self, progress: Progress) -> Option<Shown> {
-        let at = match self.bars.iter().position(|bar| bar.newest.id == progress.id) {
+        let at = match self
+            .bars
+            .iter()
+            .position(|bar| bar.newest.id == progress.id)
+        {
             Some(at) => at,
             None => {
                 self.bars.push(Bar::new(&progress));
@@ -136,7 +140,11 @@ impl Bar {
         let line = line(&self.newest, self.first, elapsed);
         let text = match running {
             true => format!("{} {} {line}", self.newest.label, characters(&self.newest)),
-            false => format!("{} {}  {line}", sign(self.newest.state).0, self.newest.label),
+            false => format!(
+                "{} {}  {line}",
+                sign(self.newest.state).0,
+                self.newest.label
+            ),
         };
         let html = html(&self.newest, &line, &picture.1);
         self.picture = Some(picture);
@@ -175,14 +183,19 @@ fn line(progress: &Progress, first: u64, elapsed: Duration) -> String {
         ProgressState::Running => vec![format!("{step}{}", of("/"))],
         ProgressState::Finished => vec![format!("{step} {steps}{} in {took}", of(" of "))],
         ProgressState::Interrupted => {
-            vec![format!("interrupted at step {step}{} after {took}", of(" of "))]
+            vec![format!(
+                "interrupted at step {step}{} after {took}",
+                of(" of ")
+            )]
         }
         ProgressState::Failed => vec![format!("failed at step {step}{} after {took}", of(" of "))],
     };
     // Of a single step there is no speed yet.
     if done > 1.0 && speed.is_finite() {
         parts.push(words::speed(speed));
-        let left = progress.total.map(|total| total.saturating_sub(progress.step) as f64 / speed);
+        let left = progress
+            .total
+            .map(|total| total.saturating_sub(progress.step) as f64 / speed);
         let left = left.and_then(|left| Duration::try_from_secs_f64(left).ok());
         if let (ProgressState::Running, Some(left)) = (progress.state, left) {
             parts.push(format!("ETA {}", words::duration(left)));
@@ -251,7 +264,11 @@ mod tests {
 
     fn record(source: &str, step: u64) -> Record {
         let values = vec![("loss".into(), 1.0 / step as f64)];
-        Record { source: source.into(), step, values }
+        Record {
+            source: source.into(),
+            step,
+            values,
+        }
     }
 
     #[test]
@@ -267,10 +284,23 @@ mod tests {
         let last = bars.update(state(3_000, ProgressState::Finished)).unwrap();
         assert!(last.update && last.display.id == first.display.id);
         let html = last.display.get("text/html").unwrap();
-        assert!(html.contains("<b>fit &lt;flow&gt;</b>") && html.contains("3,000 steps in"), "{html}");
-        assert!(html.contains("<img") && html.contains("alt=\"loss: 1 to 0.0003333\""), "{html}");
-        assert!(!html.contains("<progress") && !html.contains("<script"), "{html}");
-        assert!(last.display.plain().starts_with("✓ fit <flow>  3,000 steps in"));
+        assert!(
+            html.contains("<b>fit &lt;flow&gt;</b>") && html.contains("3,000 steps in"),
+            "{html}"
+        );
+        assert!(
+            html.contains("<img") && html.contains("alt=\"loss: 1 to 0.0003333\""),
+            "{html}"
+        );
+        assert!(
+            !html.contains("<progress") && !html.contains("<script"),
+            "{html}"
+        );
+        assert!(
+            last.display
+                .plain()
+                .starts_with("✓ fit <flow>  3,000 steps in")
+        );
         assert!(bars.close(ProgressState::Failed).is_empty());
     }
 
@@ -281,20 +311,33 @@ mod tests {
         let closed = bars.close(ProgressState::Interrupted);
         assert_eq!(closed.len(), 1);
         let text = closed[0].display.plain();
-        assert!(text.starts_with("■ fit <flow>  interrupted at step 1 of 3,000 after"), "{text}");
+        assert!(
+            text.starts_with("■ fit <flow>  interrupted at step 1 of 3,000 after"),
+            "{text}"
+        );
     }
 
     #[test]
     fn short_work_without_metrics_shows_nothing() {
         let mut bars = Bars::new("x".into());
-        let quiet = |step, how| Progress { metrics: Vec::new(), ..state(step, how) };
+        let quiet = |step, how| Progress {
+            metrics: Vec::new(),
+            ..state(step, how)
+        };
         assert!(bars.update(quiet(1, ProgressState::Running)).is_none());
         assert!(bars.update(quiet(2, ProgressState::Finished)).is_none());
     }
 
     #[test]
     fn the_line_tells_speed_and_what_is_left() {
-        let running = line(&state(1_200, ProgressState::Running), 200, Duration::from_secs(2));
-        assert_eq!(running, "1,200/3,000 · 500 steps/s · ETA 3.6 s · loss 0.3125");
+        let running = line(
+            &state(1_200, ProgressState::Running),
+            200,
+            Duration::from_secs(2),
+        );
+        assert_eq!(
+            running,
+            "1,200/3,000 · 500 steps/s · ETA 3.6 s · loss 0.3125"
+        );
     }
 }

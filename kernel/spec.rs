@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{Error, message::{PROTOCOL, fresh_id}};
+use crate::{
+    Error,
+    message::{PROTOCOL, fresh_id},
+};
 
 /// The pictures of the launcher.
 const LOGOS: [(&str, &[u8]); 3] = [
@@ -43,7 +46,9 @@ impl Place {
 
 /// An environment variable that is set and not empty.
 fn variable(name: &str) -> Option<PathBuf> {
-    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
 }
 
 /// Jupyter's folder of the user, as jupyter_core finds it.
@@ -51,14 +56,20 @@ fn user_data(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, Erro
     if let Some(folder) = variable("JUPYTER_DATA_DIR") {
         return Ok(folder);
     }
-    let no_home = || Error::Nowhere { reason: "the environment names no home folder" };
+    let no_home = || Error::Nowhere {
+        reason: "the environment names no home folder",
+    };
     if cfg!(windows) {
         return Ok(variable("APPDATA").ok_or_else(no_home)?.join("jupyter"));
     }
     let home = variable("HOME");
     if cfg!(target_os = "macos") {
         let modern = variable("JUPYTER_PLATFORM_DIRS").is_some_and(|flag| flag != Path::new("0"));
-        let below = if modern { "Library/Application Support/Jupyter" } else { "Library/Jupyter" };
+        let below = if modern {
+            "Library/Application Support/Jupyter"
+        } else {
+            "Library/Jupyter"
+        };
         return Ok(home.ok_or_else(no_home)?.join(below));
     }
     let base = variable("XDG_DATA_HOME").or_else(|| home.map(|home| home.join(".local/share")));
@@ -72,18 +83,28 @@ fn environment() -> Result<PathBuf, Error> {
         return Ok(prefix);
     }
     let program = env::current_exe().ok();
-    let above = program.as_deref().and_then(Path::parent).and_then(Path::parent);
-    let is_environment = |folder: &&Path| folder.join("pyvenv.cfg").exists() || folder.join("conda-meta").exists();
+    let above = program
+        .as_deref()
+        .and_then(Path::parent)
+        .and_then(Path::parent);
+    let is_environment =
+        |folder: &&Path| folder.join("pyvenv.cfg").exists() || folder.join("conda-meta").exists();
     if let Some(folder) = above.filter(is_environment) {
         return Ok(folder.to_path_buf());
     }
-    ["python3", "python"].into_iter().find_map(prefix_of).ok_or(Error::Nowhere {
-        reason: "there is no Python environment; `--user` and `--prefix` need none",
-    })
+    ["python3", "python"]
+        .into_iter()
+        .find_map(prefix_of)
+        .ok_or(Error::Nowhere {
+            reason: "there is no Python environment; `--user` and `--prefix` need none",
+        })
 }
 
 fn prefix_of(python: &str) -> Option<PathBuf> {
-    let output = Command::new(python).args(["-c", "import sys; print(sys.prefix)"]).output().ok()?;
+    let output = Command::new(python)
+        .args(["-c", "import sys; print(sys.prefix)"])
+        .output()
+        .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let prefix = Path::new(text.trim());
     (output.status.success() && prefix.is_absolute()).then(|| prefix.to_path_buf())
@@ -103,7 +124,9 @@ impl Name {
         let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         // A leading dot would be a hidden folder, or the one above.
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(fits) {
-            return Err(Error::Name { name: self.name.clone() });
+            return Err(Error::Name {
+                name: self.name.clone(),
+            });
         }
         Ok(())
     }
@@ -166,7 +189,10 @@ pub fn uninstall(place: &Place, name: &Name) -> Result<PathBuf, Error> {
     let kernels = place.folder()?;
     let folder = kernels.join(&name.name);
     if !folder.exists() {
-        return Err(Error::Missing { name: name.name.clone(), folder: kernels });
+        return Err(Error::Missing {
+            name: name.name.clone(),
+            folder: kernels,
+        });
     }
     ours(&folder)?;
     fs::remove_dir_all(&folder).map_err(failed("remove", &folder))?;
@@ -178,12 +204,21 @@ fn ours(folder: &Path) -> Result<(), Error> {
     let file = folder.join("kernel.json");
     let text = fs::read(&file).map_err(failed("read", &file))?;
     let spec: Value = serde_json::from_slice(&text).unwrap_or_default();
-    let word = |i: usize| spec.pointer(&format!("/argv/{i}")).and_then(Value::as_str).unwrap_or("");
-    let stem = Path::new(word(0)).file_stem().and_then(|stem| stem.to_str());
+    let word = |i: usize| {
+        spec.pointer(&format!("/argv/{i}"))
+            .and_then(Value::as_str)
+            .unwrap_or("")
+    };
+    let stem = Path::new(word(0))
+        .file_stem()
+        .and_then(|stem| stem.to_str());
     if stem == Some("rhapsode") && (word(1), word(2)) == ("kernel", "start") {
         return Ok(());
     }
-    Err(Error::Foreign { folder: folder.to_path_buf(), program: word(0).to_string() })
+    Err(Error::Foreign {
+        folder: folder.to_path_buf(),
+        program: word(0).to_string(),
+    })
 }
 
 fn failed<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Error + 'a {
@@ -199,7 +234,10 @@ mod tests {
     use super::*;
 
     fn name(name: &str) -> Name {
-        Name { name: name.into(), display: "Rhapsode".into() }
+        Name {
+            name: name.into(),
+            display: "Rhapsode".into(),
+        }
     }
 
     #[test]
@@ -210,8 +248,12 @@ mod tests {
         let folder = install(&place, &name("rhapsode"), program).unwrap();
         assert_eq!(folder, prefix.join("share/jupyter/kernels/rhapsode"));
         install(&place, &name("rhapsode"), program).unwrap();
-        let spec: Value = serde_json::from_slice(&fs::read(folder.join("kernel.json")).unwrap()).unwrap();
-        assert_eq!(spec["argv"], json!(["/opt/rhapsode", "kernel", "start", "{connection_file}"]));
+        let spec: Value =
+            serde_json::from_slice(&fs::read(folder.join("kernel.json")).unwrap()).unwrap();
+        assert_eq!(
+            spec["argv"],
+            json!(["/opt/rhapsode", "kernel", "start", "{connection_file}"])
+        );
         assert!(folder.join("logo-64x64.png").exists());
         // Nothing is left beside it.
         assert_eq!(fs::read_dir(folder.parent().unwrap()).unwrap().count(), 1);
@@ -233,7 +275,10 @@ mod tests {
             uninstall(&place, &name("other")).unwrap_err(),
             install(&place, &name("other"), Path::new("/opt/rhapsode")).unwrap_err(),
         ] {
-            assert!(error.to_string().contains("it starts `/usr/bin/python3`"), "{error}");
+            assert!(
+                error.to_string().contains("it starts `/usr/bin/python3`"),
+                "{error}"
+            );
         }
         assert!(folder.join("kernel.json").exists());
         fs::remove_dir_all(prefix).unwrap();
@@ -242,7 +287,10 @@ mod tests {
     #[test]
     fn names_are_folders_and_no_paths() {
         for bad in ["", "a b", "../x", ".hidden", "a/b", "é"] {
-            assert!(matches!(name(bad).check(), Err(Error::Name { .. })), "{bad}");
+            assert!(
+                matches!(name(bad).check(), Err(Error::Name { .. })),
+                "{bad}"
+            );
         }
         assert!(name("rhapsode-0.1_dev").check().is_ok());
     }
@@ -256,9 +304,18 @@ mod tests {
                 found.map(|(_, value)| PathBuf::from(value))
             })
         };
-        assert_eq!(with(&[("HOME", "/h")]).unwrap(), Path::new("/h/.local/share/jupyter"));
-        assert_eq!(with(&[("HOME", "/h"), ("XDG_DATA_HOME", "/x")]).unwrap(), Path::new("/x/jupyter"));
-        assert_eq!(with(&[("HOME", "/h"), ("JUPYTER_DATA_DIR", "/j")]).unwrap(), Path::new("/j"));
+        assert_eq!(
+            with(&[("HOME", "/h")]).unwrap(),
+            Path::new("/h/.local/share/jupyter")
+        );
+        assert_eq!(
+            with(&[("HOME", "/h"), ("XDG_DATA_HOME", "/x")]).unwrap(),
+            Path::new("/x/jupyter")
+        );
+        assert_eq!(
+            with(&[("HOME", "/h"), ("JUPYTER_DATA_DIR", "/j")]).unwrap(),
+            Path::new("/j")
+        );
         assert!(matches!(with(&[]), Err(Error::Nowhere { .. })));
     }
 }

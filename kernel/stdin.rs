@@ -3,9 +3,9 @@
 //! jupyter_client gives a client's shell and stdin sockets one identity, so the question goes to the
 //! identity of the execute request. Its answers name no question; the newest one of that client is meant.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc::Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender};
 
-use crate::message::Message;
+use crate::message::{Message, Parent};
 
 /// The questions that are open.
 #[derive(Default)]
@@ -14,6 +14,8 @@ pub struct Questions(Mutex<Vec<Question>>);
 struct Question {
     /// Who was asked.
     identities: Vec<Vec<u8>>,
+    /// Which cell asks.
+    cell: Parent,
     reply: Sender<Option<String>>,
 }
 
@@ -22,17 +24,18 @@ impl Questions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers who waits for the answer of a client.
-    pub fn ask(&self, identities: &[Vec<u8>], reply: Sender<Option<String>>) {
+    /// Remembers who waits for the answer of the client that runs a cell.
+    pub fn ask(&self, cell: &Message, reply: Sender<Option<String>>) {
         self.lock().push(Question {
-            identities: identities.to_vec(),
+            identities: cell.identities.clone(),
+            cell: Arc::clone(&cell.header),
             reply,
         });
     }
 
-    /// Forgets a client's questions: the cell that asked them is over.
-    pub fn forget(&self, identities: &[Vec<u8>]) {
-        self.lock().retain(|question| question.identities != identities);
+    /// Forgets a cell's questions: it is over.
+    pub fn forget(&self, cell: &Message) {
+        self.lock().retain(|question| question.cell != cell.header);
     }
 
     /// Hands an answer to who waits for it; one that nobody waits for is dropped.

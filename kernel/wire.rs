@@ -75,9 +75,17 @@ impl Wire {
     fn flush(&mut self, sent: &mut Instant) -> Vec<Option<String>> {
         let mut markers = Vec::new();
         while let Some(message) = self.outbox.pop(*sent) {
-            let Outgoing { route, kind, parent, content } = message;
+            let Outgoing {
+                route,
+                kind,
+                parent,
+                content,
+            } = message;
             let (socket, frames) = match route {
-                Route::Iopub => (&self.sockets.iopub, vec![format!("kernel.{kind}").into_bytes()]),
+                Route::Iopub => (
+                    &self.sockets.iopub,
+                    vec![format!("kernel.{kind}").into_bytes()],
+                ),
                 Route::Shell(to) => (&self.sockets.shell, to),
                 Route::Control(to) => (&self.sockets.control, to),
                 Route::Stdin(to) => (&self.sockets.stdin, to),
@@ -99,15 +107,23 @@ impl Wire {
     /// Waits until something comes: which of shell, control, stdin, iopub.
     fn poll(&self, sent: Instant, at_once: bool, leaving: bool) -> zmq::Result<[bool; 4]> {
         let sockets = &self.sockets;
-        let all = [&sockets.shell, &sockets.control, &sockets.stdin, &sockets.iopub];
-        let mut items = all.map(|socket| socket.as_poll_item(zmq::POLLIN)).to_vec();
+        let all = [
+            &sockets.shell,
+            &sockets.control,
+            &sockets.stdin,
+            &sockets.iopub,
+        ];
+        let mut items = Vec::from(all.map(|socket| socket.as_poll_item(zmq::POLLIN)));
         items.push(zmq::PollItem::from_fd(self.outbox.waker.fd(), zmq::POLLIN));
         let pace = PACE.saturating_sub(sent.elapsed()).as_millis() as i64 + 1;
         let wait = match () {
             () if at_once => 0,
             () if self.outbox.is_waiting() => pace,
             () if leaving => PACE.as_millis() as i64,
-            () => self.parent.patience().map_or(-1, |wait| wait.as_millis() as i64),
+            () => self
+                .parent
+                .patience()
+                .map_or(-1, |wait| wait.as_millis() as i64),
         };
         zmq::poll(&mut items, wait)?;
         let mut ready = [false; 4];
@@ -159,7 +175,9 @@ impl Wire {
                 continue;
             };
             let content = json!({"subscription": String::from_utf8_lossy(topic)});
-            let frames = self.signer.encode(vec![topic.to_vec()], "iopub_welcome", b"{}", &content);
+            let frames = self
+                .signer
+                .encode(vec![topic.to_vec()], "iopub_welcome", b"{}", &content);
             if let Err(error) = self.sockets.iopub.send_multipart(frames, 0) {
                 (self.log)(&format!("a welcome was not sent: {error}"));
             }
@@ -169,5 +187,8 @@ impl Wire {
 
 /// A thread of the kernel.
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    std::thread::Builder::new().name(name.into()).spawn(work).map(drop)
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(work)
+        .map(drop)
 }

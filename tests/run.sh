@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs everything that must hold, in order, and stops at the first thing that does not:
 # format, lints, documentation, Rust tests with the examples in the documentation, the language suite, random cells,
-# and every script in scripts/ at reduced size. Needs Rust (rustup) and a C compiler.
+# every script in scripts/ at reduced size, and the kernel against Jupyter's own clients (which come from PyPI). Needs Rust
+# (rustup), a C and a C++ compiler and Python 3 with venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
@@ -23,6 +24,8 @@ check() {
 step "tools"
 command -v cargo >/dev/null || fail "there is no cargo: install Rust from https://rustup.rs"
 command -v cc >/dev/null || fail "there is no C compiler (cc): install gcc or clang"
+command -v c++ >/dev/null || fail "there is no C++ compiler (c++): install g++ or clang"
+python3 -c 'import venv, ensurepip' 2>/dev/null || fail "there is no Python 3 with venv: install python3-venv"
 for component in rustfmt clippy; do
     cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component" ||
         fail "cannot install $component"
@@ -54,6 +57,9 @@ for script in scripts/*.rhai; do
     scripts=$((scripts + 1))
 done
 
-# All summaries in one: `test result: ok. 12 passed; ...` and `12 passed, 0 failed`.
-passed=$(cat "$log/rust" "$log/doc" | grep -Eo '[0-9]+ passed' | awk '{ n += $1 } END { print n + 0 }')
+step "the kernel against Jupyter's clients"
+tests/jupyter/run.sh "$rhapsode" 2>&1 | tee "$log/jupyter" || fail "the kernel against Jupyter's clients"
+
+# All summaries in one: `test result: ok. 12 passed; ...`, `12 passed, 0 failed` and `12 passed in 3.45s`.
+passed=$(cat "$log/rust" "$log/doc" "$log/jupyter" | grep -Eo '[0-9]+ passed' | awk '{ n += $1 } END { print n + 0 }')
 printf '\n%d passed, 0 failed\n' "$((passed + scripts))"

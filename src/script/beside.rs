@@ -5,17 +5,11 @@
 //! hours when that is `fit`; other shells then work with the model itself, which the main shell hands out after
 //! every statement.
 
-use std::{collections::HashSet, sync::{Arc, atomic::{AtomicU64, Ordering}}};
+use std::{collections::HashSet, sync::Arc};
 
 use rhai::{AST, ASTNode, Expr, Scope, Stmt};
 
 use crate::{cell::Machine, context::Context};
-
-/// The number of a new shell.
-pub(crate) fn fresh_shell() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
 
 impl Machine {
     /// A machine that knows functions and imports, for questions about code; nothing when the session is gone.
@@ -27,9 +21,11 @@ impl Machine {
 
     /// Takes over what other shells have changed; `ast` is what the cell is going to do.
     pub fn take_over(&mut self, ast: Option<&AST>) {
-        if !self.is_beside && self.context.author() == self.shell {
+        let version = self.context.version();
+        if !self.is_beside && self.version == version {
             return;
         }
+        self.version = version;
         self.take_functions();
         let assigned = ast.map_or_else(HashSet::new, assigned);
         self.scope = Scope::new();
@@ -57,15 +53,17 @@ impl Machine {
     }
 
     /// Tells other shells what this one has imported, and that they have something to take over.
-    pub fn hand_over(&self) {
-        let mut imports: Vec<_> = self
+    pub fn hand_over(&mut self) {
+        let imports: Vec<_> = self
             .global
             .iter_imports_raw()
             .map(|(name, module)| (name.to_string(), module.clone()))
             .collect();
-        imports.reverse();
-        self.context.set_imports(imports);
-        self.context.set_author(self.shell);
+        self.context.add_imports(imports.into_iter().rev());
+        // What others did meanwhile is still to be taken over.
+        if self.context.next_version() == self.version {
+            self.version += 1;
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use rhai::{
 };
 
 use crate::{
-    Diagnostic, Display, Help, Kind, beside,
+    Diagnostic, Display, Help, Kind,
     built_in::BuiltIn,
     context::Context,
     engine,
@@ -33,8 +33,8 @@ pub(crate) struct Machine {
     pub scope: Scope<'static>,
     /// What Rhai keeps between statements.
     pub global: GlobalRuntimeState,
-    /// The number of its shell.
-    pub shell: u64,
+    /// What it has taken over of other shells.
+    pub version: u64,
     /// Whether it is another shell than the main one.
     pub is_beside: bool,
 }
@@ -55,9 +55,7 @@ impl Machine {
     pub fn new(context: Arc<Context>, bind: fn(&mut Library)) -> Self {
         let engine = Arc::new(engine::build(&context, bind));
         context.set_engine(&engine);
-        let machine = Self::over(&context, engine, false);
-        context.set_author(machine.shell);
-        machine
+        Self::over(&context, engine, false)
     }
 
     /// A machine over an engine that is there.
@@ -70,7 +68,7 @@ impl Machine {
             functions: AST::empty(),
             scope: Scope::new(),
             global,
-            shell: beside::fresh_shell(),
+            version: context.version(),
             is_beside,
         }
     }
@@ -85,7 +83,8 @@ impl Machine {
         self.scope.clear();
         self.context.clear();
         self.functions = AST::empty();
-        self.context.set_functions(self.functions.shared_lib().clone());
+        self.context
+            .set_functions(self.functions.shared_lib().clone());
         self.sources.forget_functions();
         self.fresh_state();
         self.hand_over();

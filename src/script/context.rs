@@ -51,8 +51,8 @@ struct Global {
 pub(crate) struct Context {
     /// The cell of the main shell.
     pub main: Arc<Running>,
-    // The last shell that has changed variables, functions or imports: others take them over when they begin.
-    author: AtomicU64,
+    // Grows with every cell that may have changed variables, functions or imports: shells take over what others did.
+    version: AtomicU64,
     cells: AtomicU64,
     /// The texts that errors quote.
     pub sources: Sources,
@@ -113,7 +113,7 @@ impl Context {
     ) -> Self {
         Self {
             main: Arc::default(),
-            author: AtomicU64::new(0),
+            version: AtomicU64::new(0),
             cells: AtomicU64::new(0),
             sources: Sources::default(),
             imports: Mutex::default(),
@@ -235,24 +235,30 @@ impl Context {
         self.cells.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// A shell has changed variables, functions or imports.
-    pub fn set_author(&self, shell: u64) {
-        self.author.store(shell, Ordering::SeqCst);
+    /// How many cells there were that may have changed variables, functions or imports.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
     }
 
-    /// The shell that has changed them last.
-    pub fn author(&self) -> u64 {
-        self.author.load(Ordering::SeqCst)
+    /// Another such cell is over; gives how many there were before it.
+    pub fn next_version(&self) -> u64 {
+        self.version.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// The user's modules by the names of their imports.
+    /// The user's modules by the names of their imports, oldest first.
     pub fn imports(&self) -> Vec<(String, Shared<Module>)> {
         lock(&self.imports).clone()
     }
 
-    /// What is imported now.
-    pub fn set_imports(&self, imports: Vec<(String, Shared<Module>)>) {
-        *lock(&self.imports) = imports;
+    /// Makes the imports of a shell known.
+    pub fn add_imports(&self, imports: impl Iterator<Item = (String, Shared<Module>)>) {
+        let mut known = lock(&self.imports);
+        for (name, module) in imports {
+            match known.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, slot)) => *slot = module,
+                None => known.push((name, module)),
+            }
+        }
     }
 
     /// The trainings in progress, oldest first.
@@ -438,6 +444,7 @@ impl Context {
         // The values are dropped after the lock is given back: a drop may be long.
         let globals = std::mem::take(&mut *lock(&self.globals));
         drop(globals);
+        lock(&self.imports).clear();
         *lock(&self.logged) = Logged::default();
     }
 

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Completeness, Completions, Diagnostic, Help, Kind, Session, Token, Variable,
-    cell::Machine,
-    context::Context,
-    session::on_large_stack,
+    Completeness, Completions, Diagnostic, Help, Kind, Session, Token, Variable, cell::Machine,
+    context::Context, session::on_large_stack,
 };
 
 /// Answers about code and variables at any time, from any thread; clones are of the same session. It never waits for

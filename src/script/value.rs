@@ -210,9 +210,9 @@ impl Types {
             out.push_str("()");
         } else if let Ok(character) = value.as_char() {
             out.push_str(&format!("{character:?}"));
-        } else {
-            // What cells share is written as what it is; Rhai would add that it is shared.
-            out.push_str(&value.flatten_clone().to_string());
+        } else if let Some(inner) = value.read_lock::<Dynamic>() {
+            // Of a variable, which is shared, Rhai would say so.
+            out.push_str(&inner.to_string());
         }
     }
 

@@ -97,7 +97,14 @@ mod tests {
             .map(|s| duration(Duration::from_secs_f64(s)));
         assert_eq!(
             shown,
-            ["12.3 µs", "12.3 ms", "4.2 s", "3 minutes", "3 hours", "5 days"]
+            [
+                "12.3 µs",
+                "12.3 ms",
+                "4.2 s",
+                "3 minutes",
+                "3 hours",
+                "5 days"
+            ]
         );
     }
 }

@@ -6,10 +6,10 @@
 set -euo pipefail
 program="$(realpath "${1:?usage: run.sh PROGRAM [arguments of pytest]}")"
 shift
-cd "$(dirname "$0")"
-target="${CARGO_TARGET_DIR:-../../target}"
+target="${CARGO_TARGET_DIR:-$(dirname "$0")/../../target}"
 mkdir -p "$target"
 venv="$(realpath "$target")/jupyter-venv"
+cd "$(dirname "$0")"
 
 if ! cmp -s requirements.txt "$venv/requirements.txt"; then
     rm -rf "$venv"

@@ -143,6 +143,16 @@ def test_the_learning_rate_is_changed_while_it_trains(training):
     assert kernel.run("run.metrics.lr").result() == "0.00001"
 
 
+def test_a_question_of_one_shell_outlives_the_cells_of_another(kernel):
+    shell = subshell(kernel)
+    ident = kernel.start('let name = input("Name: "); name', allow_stdin=True)
+    kernel.client.get_stdin_msg(timeout=PATIENCE)
+    assert beside(kernel, shell, "1", allow_stdin=True)[0]["status"] == "ok"
+    kernel.client.input("Ada")
+    assert kernel.reply_to(ident)["content"]["status"] == "ok"
+    assert kernel.run("name").result() == '"Ada"'
+
+
 def test_subshells_see_changes_and_change_in_turn(kernel):
     shell = subshell(kernel)
     kernel.run("let a = 1; const C = 5; fn f() { a }")

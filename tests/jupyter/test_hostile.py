@@ -64,9 +64,26 @@ def test_ten_thousand_hostile_messages(kernel):
     for i in range(10_000):
         channel = rng.choice(["shell", "shell", "shell", "control", "stdin"])
         getattr(kernel.client, f"{channel}_channel").socket.send_multipart(hostile(rng, session))
+    # Among them are cells that fail, and what is queued behind those is aborted.
+    while kernel.run("1").content["status"] == "aborted":
+        pass
     assert kernel.alive()
     assert kernel.ask("complete_request", code="linsp", cursor_pos=5).content["matches"] == ["linspace"]
     assert kernel.ask("kernel_info_request", channel="control").content["status"] == "ok"
+
+
+def test_a_wrong_signature_is_dropped_and_logged(tmp_path):
+    with open(tmp_path / "log", "w+") as log:
+        kernel = Kernel(stderr=log)
+        try:
+            forged = kernel.client.session.msg("execute_request", {"code": "let forged = 1;"})
+            frames = kernel.client.session.serialize(forged)
+            frames[1] = b"0" * 64
+            kernel.client.shell_channel.socket.send_multipart(frames)
+            assert kernel.run("forged").content["ename"] == "name error"
+        finally:
+            kernel.stop()
+        assert "a message was dropped: a wrong signature" in (tmp_path / "log").read_text()
 
 
 def test_noise_on_the_ports_is_no_harm(kernel):
