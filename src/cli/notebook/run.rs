@@ -38,7 +38,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         folder: args.file.parent().map(Path::to_path_buf),
         ..SessionOptions::default()
     });
-    let last_signal = blocked.watch(session.interrupt_handle());
+    let stop = session.interrupt_handle();
+    let last_signal = blocked.watch(move || stop.interrupt());
     let mut screen = Screen::new(session.interrupt_handle(), args.quiet);
     if let Some(error) = wrong_device(&mut session, &args.device) {
         screen.complain(&error);
