@@ -188,7 +188,8 @@ impl Runner {
             // Front ends show it in their pager; Lab below the cell.
             Some(name) => kernel.glance.wait().help(name).map(|help| {
                 let data = json!({"text/plain": help.text, "text/markdown": help.markdown});
-                self.payload.push(json!({"source": "page", "start": 0, "data": data}));
+                self.payload
+                    .push(json!({"source": "page", "start": 0, "data": data}));
                 None
             }),
             // A cell that is not counted must not pass for the one that was counted last.
@@ -256,7 +257,8 @@ impl Runner {
         });
         if let Some(text) = io.next_input.take() {
             // Behind the cell: in its place would be what asked for the text.
-            self.payload.push(json!({"source": "set_next_input", "text": text, "replace": false}));
+            self.payload
+                .push(json!({"source": "set_next_input", "text": text, "replace": false}));
         }
         let interrupted = matches!(&outcome, Err(error) if error.kind == Kind::Interrupted);
         io.end(if interrupted {

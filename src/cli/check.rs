@@ -2,11 +2,12 @@
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
-use rhapsode_script::{Event, Frontend, Session, SessionOptions, Severity, Trial, Unit, duration_text};
+use rhapsode_script::{
+    Event, Frontend, Session, SessionOptions, Severity, Trial, Unit, duration_text,
+};
 
 use crate::{
-    args::CheckArgs, error::Error, files, notebook, run::read_stdin, screen::Screen,
-    signals, table,
+    args::CheckArgs, error::Error, files, notebook, run::read_stdin, screen::Screen, signals, table,
 };
 
 /// Checks a script: the exit code is 1 when it cannot work.

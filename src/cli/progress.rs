@@ -10,9 +10,7 @@ use std::{
 };
 
 use console::style;
-use indicatif::{
-    HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle,
-};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rhapsode_script::{Progress, ProgressState, duration_text};
 
 /// With a known number of steps.

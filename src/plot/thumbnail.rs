@@ -9,7 +9,10 @@ use crate::render::encode_png;
 /// signs, else from the least to the greatest. What is not a number is gray. Errors if they fill no rectangle.
 pub fn thumbnail(values: &[f64], columns: usize) -> Result<Vec<u8>> {
     let fits = columns > 0 && !values.is_empty() && values.len().is_multiple_of(columns);
-    let sides = (u32::try_from(columns), u32::try_from(values.len() / columns.max(1)));
+    let sides = (
+        u32::try_from(columns),
+        u32::try_from(values.len() / columns.max(1)),
+    );
     let (true, (Ok(width), Ok(height))) = (fits, sides) else {
         return Err(Error::Length {
             what: "values",
@@ -41,7 +44,9 @@ mod tests {
     #[test]
     fn a_pixel_a_value() {
         let file = thumbnail(&[0.0, 1.0, f64::NAN, 2.0, 3.0, f64::INFINITY], 3).unwrap();
-        let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(file))
+            .read_info()
+            .unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut pixels).unwrap();
         assert_eq!((info.width, info.height), (3, 2));

@@ -46,7 +46,9 @@ impl Display {
     /// how to see all of it.
     #[must_use]
     pub fn within_budget(mut self) -> Self {
-        let has_png = self.get("image/png").is_some_and(|png| png.len() <= MOST_BYTES);
+        let has_png = self
+            .get("image/png")
+            .is_some_and(|png| png.len() <= MOST_BYTES);
         self.forms.retain(|(mime, content)| match mime.as_str() {
             "text/plain" | "text/x-ansi" => true,
             "image/svg+xml" => content.len() <= if has_png { MOST_SVG } else { MOST_BYTES },
@@ -86,7 +88,9 @@ mod tests {
         let alone = Display::text("plain").with("image/svg+xml", svg.as_str());
         assert!(alone.within_budget().get("image/svg+xml").is_some());
         let page = "x".repeat(MOST_BYTES + 1);
-        let page = Display::text("plain").with("text/html", page).within_budget();
+        let page = Display::text("plain")
+            .with("text/html", page)
+            .within_budget();
         assert_eq!(page, Display::text("plain"));
     }
 

@@ -28,10 +28,11 @@ pub fn convert(args: &ConvertArgs) -> Result<ExitCode, Error> {
         }
         _ => {
             let text = files::read_script(&args.from)?;
-            let mut notebook = percent::notebook(&text).map_err(|(line, reason)| Error::Convert {
-                path: args.from.clone(),
-                reason: format!("line {line}: {reason}"),
-            })?;
+            let mut notebook =
+                percent::notebook(&text).map_err(|(line, reason)| Error::Convert {
+                    path: args.from.clone(),
+                    reason: format!("line {line}: {reason}"),
+                })?;
             notebook.complete();
             notebook.write(&args.to)?;
         }
@@ -42,7 +43,10 @@ pub fn convert(args: &ConvertArgs) -> Result<ExitCode, Error> {
 /// What a file is, by its ending.
 fn ending(path: &Path) -> Result<&'static str, Error> {
     const ENDINGS: [&str; 2] = ["ipynb", "rhai"];
-    let given = path.extension().and_then(|ending| ending.to_str()).unwrap_or("");
+    let given = path
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .unwrap_or("");
     let known = ENDINGS.into_iter().find(|ending| *ending == given);
     known.ok_or_else(|| Error::Convert {
         path: path.to_path_buf(),

@@ -163,7 +163,8 @@ impl Notebook {
         }
         let metadata = self.fields.entry("metadata").or_insert_with(|| json!({}));
         if let Some(metadata) = metadata.as_object_mut() {
-            let kernel = json!({ "display_name": "Rhapsode", "language": "rhai", "name": "rhapsode" });
+            let kernel =
+                json!({ "display_name": "Rhapsode", "language": "rhai", "name": "rhapsode" });
             metadata.entry("kernelspec").or_insert(kernel);
             let language = json!({
                 "codemirror_mode": "javascript",
@@ -215,7 +216,10 @@ impl Notebook {
 impl Cell {
     /// Its id, if it has one.
     pub fn id(&self) -> Option<String> {
-        self.fields.get("id").and_then(Value::as_str).map(str::to_string)
+        self.fields
+            .get("id")
+            .and_then(Value::as_str)
+            .map(str::to_string)
     }
 }
 
@@ -288,9 +292,18 @@ mod tests {
         let notebook = Notebook::parse(text).unwrap();
         assert_eq!(notebook.cells[0].source, "a\nb");
         let written = notebook.text();
-        assert!(written.starts_with("{\n \"cells\": [\n  {\n   \"attachments\""), "{written}");
-        assert!(written.contains("\"one\\n\",\n      \"two\\n\""), "{written}");
-        assert!(written.contains("\"extra\"") && written.ends_with("}\n"), "{written}");
+        assert!(
+            written.starts_with("{\n \"cells\": [\n  {\n   \"attachments\""),
+            "{written}"
+        );
+        assert!(
+            written.contains("\"one\\n\",\n      \"two\\n\""),
+            "{written}"
+        );
+        assert!(
+            written.contains("\"extra\"") && written.ends_with("}\n"),
+            "{written}"
+        );
         let again = Notebook::parse(&written).unwrap();
         assert_eq!(again.text(), written);
         assert_eq!(again.fields["metadata"], json!({"a": {"y": 2}, "z": 1}));
@@ -305,7 +318,10 @@ mod tests {
         assert_eq!(notebook.cells[0].id().unwrap(), "cell-1-2");
         assert_eq!(notebook.cells[1].id().unwrap(), "cell-1");
         assert_eq!(notebook.fields["nbformat_minor"], 5);
-        assert_eq!(notebook.fields["metadata"]["kernelspec"]["name"], "rhapsode");
+        assert_eq!(
+            notebook.fields["metadata"]["kernelspec"]["name"],
+            "rhapsode"
+        );
     }
 
     #[test]
@@ -314,7 +330,10 @@ mod tests {
         assert!(reason("{").starts_with("it is not JSON"));
         assert_eq!(reason("[]"), "it is JSON, but no notebook");
         assert_eq!(reason("{}"), "it has no `nbformat`");
-        assert_eq!(reason(r#"{"nbformat": 3}"#), "format 4 is needed, and this is format 3");
+        assert_eq!(
+            reason(r#"{"nbformat": 3}"#),
+            "format 4 is needed, and this is format 3"
+        );
         assert_eq!(reason(r#"{"nbformat": 4}"#), "it has no list of cells");
     }
 }

@@ -89,7 +89,10 @@ impl Outputs {
 
     fn bar(&mut self, shown: Option<Shown>) {
         match shown {
-            Some(Shown { display, update: true }) => self.update(&display),
+            Some(Shown {
+                display,
+                update: true,
+            }) => self.update(&display),
             Some(Shown { display, .. }) => self.display(&display, "display_data", None),
             None => {}
         }

@@ -17,20 +17,35 @@ pub fn inject(
     settings: &[(String, String)],
     session: &Session,
 ) -> Option<Vec<String>> {
-    let defaults = notebook.cells.iter().position(|cell| cell.has_tag(DEFAULTS))?;
-    let known = notebook.cells.get(defaults).map(|cell| declared(&cell.source));
+    let defaults = notebook
+        .cells
+        .iter()
+        .position(|cell| cell.has_tag(DEFAULTS))?;
+    let known = notebook
+        .cells
+        .get(defaults)
+        .map(|cell| declared(&cell.source));
     if settings.is_empty() {
         return known;
     }
-    let lines = settings.iter().map(|(name, value)| {
-        format!("let {name} = {};", literal(value, session))
-    });
+    let lines = settings
+        .iter()
+        .map(|(name, value)| format!("let {name} = {};", literal(value, session)));
     let lines: Vec<String> = lines.collect();
     let source = format!("// Parameters\n{}", lines.join("\n"));
-    match notebook.cells.iter_mut().find(|cell| cell.has_tag(INJECTED)) {
+    match notebook
+        .cells
+        .iter_mut()
+        .find(|cell| cell.has_tag(INJECTED))
+    {
         Some(cell) => cell.source = source,
         None => {
-            let taken = |id: &String| notebook.cells.iter().any(|cell| cell.id().as_ref() == Some(id));
+            let taken = |id: &String| {
+                notebook
+                    .cells
+                    .iter()
+                    .any(|cell| cell.id().as_ref() == Some(id))
+            };
             let ids = (1..).map(|n| match n {
                 1 => INJECTED.to_string(),
                 n => format!("{INJECTED}-{n}"),
@@ -48,9 +63,16 @@ pub fn inject(
 fn declared(source: &str) -> Vec<String> {
     let of = |line: &str| {
         let line = line.trim_start();
-        let rest = line.strip_prefix("let ").or_else(|| line.strip_prefix("const "))?;
+        let rest = line
+            .strip_prefix("let ")
+            .or_else(|| line.strip_prefix("const "))?;
         let is_name = |c: char| c.is_alphanumeric() || c == '_';
-        Some(rest.trim_start().chars().take_while(|c| is_name(*c)).collect())
+        Some(
+            rest.trim_start()
+                .chars()
+                .take_while(|c| is_name(*c))
+                .collect(),
+        )
     };
     source.lines().filter_map(of).collect()
 }
@@ -64,7 +86,10 @@ fn literal(value: &str, session: &Session) -> String {
     let is_code = matches!(typed, "true" | "false" | "()")
         || (begins(&['[']) || typed.starts_with("#{"))
             && session.is_complete(&format!("let x = {typed};")) == Completeness::Complete;
-    match (is_number && begins(&['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']), is_code) {
+    match (
+        is_number && begins(&['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']),
+        is_code,
+    ) {
         (true, _) => number(typed),
         (_, true) => typed.to_string(),
         _ => quoted(value),
@@ -106,15 +131,35 @@ mod tests {
     use super::*;
 
     fn settings(list: &[(&str, &str)]) -> Vec<(String, String)> {
-        list.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect()
+        list.iter()
+            .map(|(a, b)| (a.to_string(), b.to_string()))
+            .collect()
     }
 
     #[test]
     fn values_are_what_they_look_like() {
         let session = Session::new(SessionOptions::default());
         let of = |text: &str| literal(text, &session);
-        let typed = ["3", "1e-3", "-0.5", "1_000", "true", "[1, 2]", "#{ a: 1 }", "()"];
-        let expected = ["3", "0.001", "-0.5", "1000", "true", "[1, 2]", "#{ a: 1 }", "()"];
+        let typed = [
+            "3",
+            "1e-3",
+            "-0.5",
+            "1_000",
+            "true",
+            "[1, 2]",
+            "#{ a: 1 }",
+            "()",
+        ];
+        let expected = [
+            "3",
+            "0.001",
+            "-0.5",
+            "1000",
+            "true",
+            "[1, 2]",
+            "#{ a: 1 }",
+            "()",
+        ];
         assert_eq!(typed.map(of), expected);
         assert_eq!(of("adam"), "\"adam\"");
         assert_eq!(of("inf"), "\"inf\"");
@@ -127,7 +172,10 @@ mod tests {
         let session = Session::new(SessionOptions::default());
         let mut notebook = Notebook::new();
         notebook.cells = vec![Cell::new(Kind::Code, "a", "let lr = 0.1;")];
-        assert_eq!(inject(&mut notebook, &settings(&[("lr", "1")]), &session), None);
+        assert_eq!(
+            inject(&mut notebook, &settings(&[("lr", "1")]), &session),
+            None
+        );
         assert_eq!(notebook.cells.len(), 1);
         notebook.cells[0].add_tag(DEFAULTS);
         for value in ["1", "2"] {

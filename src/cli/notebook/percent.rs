@@ -65,17 +65,21 @@ fn body(cell: &Cell) -> String {
         return String::new();
     }
     let magics = MagicLines::of(&cell.source);
-    let lines = cell.source.split('\n').enumerate().map(|(i, line)| match cell.kind() {
-        Kind::Code if magics.contains(i) || is_mark(line) => prefixed(ASIDE, line),
-        Kind::Code => match line.strip_prefix(ASIDE) {
-            Some(rest) => format!("{ASIDE}>{rest}"),
-            None => line.to_string(),
-        },
-        Kind::Markdown | Kind::Raw => match prefixed("//", line) {
-            mark if is_mark(&mark) => prefixed(ASIDE, line),
-            comment => comment,
-        },
-    });
+    let lines = cell
+        .source
+        .split('\n')
+        .enumerate()
+        .map(|(i, line)| match cell.kind() {
+            Kind::Code if magics.contains(i) || is_mark(line) => prefixed(ASIDE, line),
+            Kind::Code => match line.strip_prefix(ASIDE) {
+                Some(rest) => format!("{ASIDE}>{rest}"),
+                None => line.to_string(),
+            },
+            Kind::Markdown | Kind::Raw => match prefixed("//", line) {
+                mark if is_mark(&mark) => prefixed(ASIDE, line),
+                comment => comment,
+            },
+        });
     lines.map(|line| line + "\n").collect()
 }
 
@@ -121,7 +125,10 @@ pub fn notebook(text: &str) -> Result<Notebook, (usize, String)> {
             }
         }
     }
-    notebook.cells = cells.into_iter().map(|(cell, lines)| filled(cell, &lines)).collect();
+    notebook.cells = cells
+        .into_iter()
+        .map(|(cell, lines)| filled(cell, &lines))
+        .collect();
     Ok(notebook)
 }
 
@@ -132,7 +139,9 @@ fn filled(cell: Cell, lines: &[&str]) -> Cell {
         Kind::Code => match line.strip_prefix(ASIDE) {
             Some(rest) if rest.starts_with('>') => format!("//{rest}"),
             Some(rest) if rest.is_empty() => String::new(),
-            Some(rest) => rest.strip_prefix(' ').map_or(line.to_string(), str::to_string),
+            Some(rest) => rest
+                .strip_prefix(' ')
+                .map_or(line.to_string(), str::to_string),
             None => line.to_string(),
         },
         Kind::Markdown | Kind::Raw if line.starts_with("//> ") => line.replacen("//> ", "", 1),
@@ -161,7 +170,8 @@ fn marked(rest: &str, place: usize) -> Result<Cell, String> {
         true => cell.fields.extend(fields(rest)?),
         // Elsewhere a title may stand there.
         false => {
-            cell.fields.insert("metadata".into(), json!({ "title": rest }));
+            cell.fields
+                .insert("metadata".into(), json!({ "title": rest }));
         }
     }
     Ok(cell)
@@ -214,7 +224,8 @@ mod tests {
                 cell.add_tag(&tag);
             }
             if extra {
-                cell.fields.insert("attachments".into(), json!({ "a.png": { "x": "y\n" } }));
+                cell.fields
+                    .insert("attachments".into(), json!({ "a.png": { "x": "y\n" } }));
             }
             cell
         })
@@ -272,6 +283,11 @@ mod tests {
         assert_eq!(found.cells.len(), 1);
         assert_eq!(found.cells[0].source, "// about\nlet x = 1;\nx");
         assert_eq!(notebook("// %% [rust]\n").unwrap_err().0, 1);
-        assert!(notebook("\n// %% {\n").unwrap_err().1.contains("no JSON object"));
+        assert!(
+            notebook("\n// %% {\n")
+                .unwrap_err()
+                .1
+                .contains("no JSON object")
+        );
     }
 }

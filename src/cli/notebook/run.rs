@@ -18,7 +18,7 @@ use super::{
 use crate::{args::RunArgs, error::Error, run::wrong_device, screen::Screen, signals};
 
 /// The tag of a cell whose error is expected, as nbclient has it.
-const MAY_FAIL: &str = "raises-exception";
+pub const MAY_FAIL: &str = "raises-exception";
 /// The tag of a cell that is left as it is.
 const SKIPPED: &str = "skip-execution";
 
@@ -84,9 +84,8 @@ fn run_cells(
     session: &mut Session,
     screen: &mut Screen,
 ) -> Option<Diagnostic> {
-    let is_code = |cell: &&mut document::Cell| {
-        cell.kind() == document::Kind::Code && !cell.has_tag(SKIPPED)
-    };
+    let is_code =
+        |cell: &&mut document::Cell| cell.kind() == document::Kind::Code && !cell.has_tag(SKIPPED);
     let mut failed = None;
     let mut count = 0;
     for cell in notebook.cells.iter_mut().filter(is_code) {
@@ -120,11 +119,14 @@ fn run_cell(
         screen,
     };
     let outcome = session.execute(source, &mut keeper);
-    let Keeper { mut outputs, screen } = keeper;
+    let Keeper {
+        mut outputs,
+        screen,
+    } = keeper;
     let (state, error) = match outcome {
         Ok(display) => {
             if let Some(display) = &display {
-                screen.display(display);
+                show(screen, display);
                 outputs.result(display, count);
             }
             (ProgressState::Finished, None)
@@ -140,7 +142,10 @@ fn run_cell(
         }
     };
     screen.end_cell(state);
-    if let Some(error) = error.as_ref().filter(|_| !screen.reader_left() && !may_fail) {
+    if let Some(error) = error
+        .as_ref()
+        .filter(|_| !screen.reader_left() && !may_fail)
+    {
         screen.complain(error);
     }
     (outputs.end(state), error)
@@ -158,7 +163,7 @@ impl Frontend for Keeper<'_> {
         match event {
             Event::Stdout(text) | Event::NextInput(text) => self.screen.stdout(&text),
             Event::Stderr(text) => self.screen.stderr(&text),
-            Event::Display(display) => self.show(&display),
+            Event::Display(display) => show(self.screen, &display),
             Event::UpdateDisplay(display) => self.screen.update(display),
             Event::Clear { wait } => self.screen.clear(wait),
             Event::Progress(progress) => self.screen.progress(progress),
@@ -171,12 +176,11 @@ impl Frontend for Keeper<'_> {
     }
 }
 
-impl Keeper<'_> {
-    fn show(&mut self, display: &Display) {
-        match display.get("image/png") {
-            Some(_) => self.screen.draw(display),
-            None => self.screen.display(display),
-        }
+/// Shows a value; a picture only where somebody wants drawings.
+fn show(screen: &mut Screen, display: &Display) {
+    match display.get("image/png") {
+        Some(_) => screen.draw(display),
+        None => screen.display(display),
     }
 }
 

@@ -27,9 +27,9 @@ pub(super) fn layers(panel: &Panel, size: [f64; 2]) -> Result<Vec<Value>> {
 
 fn rows(mark: &Mark) -> usize {
     match mark {
-        Mark::Polyline { points, .. } | Mark::Points { points, .. } | Mark::Polygon { points, .. } => {
-            points.len()
-        }
+        Mark::Polyline { points, .. }
+        | Mark::Points { points, .. }
+        | Mark::Polygon { points, .. } => points.len(),
         Mark::Arrows { arrows, .. } => arrows.len(),
         Mark::Rects { rects, .. } => rects.len(),
         Mark::Image { cells, .. } => cells.len(),
@@ -161,7 +161,10 @@ fn extremes(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
     let high = all.max_by(by).unwrap_or(0);
     let mut wanted = vec![0, low.min(high), low.max(high), points.len() - 1];
     wanted.dedup();
-    wanted.iter().filter_map(|i| points.get(*i).copied()).collect()
+    wanted
+        .iter()
+        .filter_map(|i| points.get(*i).copied())
+        .collect()
 }
 
 fn discs(
@@ -173,9 +176,16 @@ fn discs(
     most: usize,
 ) -> Value {
     let shown: Vec<usize> = (0..points.len())
-        .filter(|i| points.get(*i).is_some_and(|p| p.iter().all(|v| v.is_finite())))
+        .filter(|i| {
+            points
+                .get(*i)
+                .is_some_and(|p| p.iter().all(|v| v.is_finite()))
+        })
         .collect();
-    let places: Vec<[f64; 2]> = shown.iter().filter_map(|i| points.get(*i).copied()).collect();
+    let places: Vec<[f64; 2]> = shown
+        .iter()
+        .filter_map(|i| points.get(*i).copied())
+        .collect();
     let (kept, _) = thin::points(&pixels(panel, &places, size), 1.0, most);
     let first = colors.first().copied();
     let many = colors.len() > 1;
@@ -191,7 +201,8 @@ fn discs(
     let values: Vec<Value> = kept.iter().filter_map(|kept| row(kept.index)).collect();
     let mut encoding = json!({ "tooltip": tooltip(panel) });
     if many {
-        encoding["color"] = json!({ "field": "c", "type": "nominal", "scale": null, "legend": null });
+        encoding["color"] =
+            json!({ "field": "c", "type": "nominal", "scale": null, "legend": null });
     }
     json!({
         "data": { "values": values },

@@ -79,7 +79,8 @@ fn view(placed: &Placed, number: usize) -> Result<Value> {
     layers.extend(legend::layers(panel));
     if let Some(object) = layers.first_mut().and_then(Value::as_object_mut) {
         // The wheel zooms, dragging moves, a double click goes back.
-        let zoom = json!([{ "name": format!("zoom{number}"), "select": "interval", "bind": "scales" }]);
+        let zoom =
+            json!([{ "name": format!("zoom{number}"), "select": "interval", "bind": "scales" }]);
         object.insert("params".into(), zoom);
     }
     let mut view = json!({
@@ -102,7 +103,9 @@ fn view(placed: &Placed, number: usize) -> Result<Value> {
 /// The size at which a unit is as long across as upwards.
 fn of_one_unit(panel: &Panel, [width, height]: [f64; 2]) -> [f64; 2] {
     let aspect = (panel.y.scale.hi - panel.y.scale.lo).abs()
-        / (panel.x.scale.hi - panel.x.scale.lo).abs().max(f64::MIN_POSITIVE);
+        / (panel.x.scale.hi - panel.x.scale.lo)
+            .abs()
+            .max(f64::MIN_POSITIVE);
     let aspect = aspect.clamp(0.05, 20.0);
     match width * aspect > height {
         true => [(height / aspect).max(40.0).round(), height],
@@ -183,7 +186,11 @@ mod tests {
                         spec["$schema"],
                         "https://vega.github.io/schema/vega-lite/v5.json"
                     );
-                    assert!(spec["layer"].is_array() || spec["concat"].is_array(), "{}", kind.name);
+                    assert!(
+                        spec["layer"].is_array() || spec["concat"].is_array(),
+                        "{}",
+                        kind.name
+                    );
                     assert!(!text.contains("NaN"), "{}", kind.name);
                 }
                 Err(error) => {

@@ -22,7 +22,9 @@ impl Rich {
 
     /// LaTeX: a text with formulas, or one formula, which needs no `$`.
     pub fn latex(text: &str) -> Self {
-        let is_text = ["$", "\\(", "\\[", "\\begin{"].iter().any(|sign| text.contains(sign));
+        let is_text = ["$", "\\(", "\\[", "\\begin{"]
+            .iter()
+            .any(|sign| text.contains(sign));
         match is_text {
             true => Self::new("text/latex", text),
             false => Self::new("text/latex", &format!("$\\displaystyle {}$", text.trim())),

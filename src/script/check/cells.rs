@@ -41,25 +41,40 @@ pub(crate) fn cells(machine: &Machine, name: &str, cells: &[String]) -> Vec<Diag
     let findings = check(machine, name, &text, Unit::Cell);
     let shown: HashSet<(usize, usize)> = joined.iter().filter_map(|cell| cell.output).collect();
     let is_output = |finding: &Diagnostic| {
-        let place = finding.place.as_ref().map(|place| (place.line, place.column));
+        let place = finding
+            .place
+            .as_ref()
+            .map(|place| (place.line, place.column));
         finding.kind == Kind::Value
             && finding.message == super::statements::UNUSED
             && place.is_some_and(|place| shown.contains(&place))
     };
     let findings = findings.into_iter().filter(|finding| !is_output(finding));
     let place = |place: &mut Place| {
-        let number = joined.iter().position(|cell| cell.lines.contains(&place.line));
+        let number = joined
+            .iter()
+            .position(|cell| cell.lines.contains(&place.line));
         if let Some((number, cell)) = number.and_then(|i| Some((i, joined.get(i)?))) {
             place.line -= cell.lines.start - 1;
             place.source = format!("{name}, cell {}", number + 1);
-            let own = cells.get(number).and_then(|cell| cell.split('\n').nth(place.line - 1));
+            let own = cells
+                .get(number)
+                .and_then(|cell| cell.split('\n').nth(place.line - 1));
             place.text = own.unwrap_or("").trim_end_matches('\r').to_string();
         }
     };
     let moved = |mut finding: Diagnostic| {
         let own = |found: &&mut Place| found.source == name;
-        let traced = finding.trace.iter_mut().filter_map(|frame| frame.place.as_mut());
-        finding.place.iter_mut().chain(traced).filter(own).for_each(place);
+        let traced = finding
+            .trace
+            .iter_mut()
+            .filter_map(|frame| frame.place.as_mut());
+        finding
+            .place
+            .iter_mut()
+            .chain(traced)
+            .filter(own)
+            .for_each(place);
         finding
     };
     findings.map(moved).collect()
@@ -70,7 +85,10 @@ fn output(machine: &Machine, code: &str) -> Option<(usize, usize)> {
     if lex(code).ends_with_semicolon() {
         return None;
     }
-    let ast = machine.engine.compile_with_scope(&machine.scope, code).ok()?;
+    let ast = machine
+        .engine
+        .compile_with_scope(&machine.scope, code)
+        .ok()?;
     let position = start(ast.statements().last()?);
     Some((position.line()?, position.position()?))
 }
@@ -89,7 +107,9 @@ fn without_redefined(mut text: String) -> String {
     for range in gone {
         let blank: Vec<u8> = text.as_bytes().get(range.clone()).unwrap_or(&[]).to_vec();
         let is_line = |byte: &u8| matches!(byte, b'\n' | b'\r');
-        let blank = blank.iter().map(|b| if is_line(b) { char::from(*b) } else { ' ' });
+        let blank = blank
+            .iter()
+            .map(|b| if is_line(b) { char::from(*b) } else { ' ' });
         text.replace_range(range, &blank.collect::<String>());
     }
     text
@@ -106,7 +126,9 @@ fn functions(lexed: &Lexed) -> Vec<(String, usize, Range<usize>)> {
         };
         let (mut depth, mut commas) = (0usize, 0);
         let rest = code.get(i + 2..).unwrap_or(&[]);
-        let parameters = rest.iter().take_while(|lexeme| !matches!(lexeme.token, Token::LeftBrace));
+        let parameters = rest
+            .iter()
+            .take_while(|lexeme| !matches!(lexeme.token, Token::LeftBrace));
         for lexeme in parameters {
             match lexeme.token {
                 Token::Comma => commas += 1,
@@ -141,19 +163,29 @@ mod tests {
         let findings = session.check_cells("a.ipynb", &cells);
         let told = |finding: &crate::Diagnostic| {
             let place = finding.place.as_ref().unwrap();
-            format!("{} {}:{} {}", place.source, place.line, place.column, finding.message)
+            format!(
+                "{} {}:{} {}",
+                place.source, place.line, place.column, finding.message
+            )
         };
         findings.iter().map(told).collect()
     }
 
     #[test]
     fn a_mistake_is_placed_in_its_cell() {
-        let cells = ["let x = 1;\nx", "%time x + 1\n!ls", "let y = x;\nprint(why);"];
+        let cells = [
+            "let x = 1;\nx",
+            "%time x + 1\n!ls",
+            "let y = x;\nprint(why);",
+        ];
         assert_eq!(
             found(&cells),
             ["a.ipynb, cell 3 2:7 unknown variable `why`"]
         );
-        assert_eq!(found(&["fn f(a) { a }", "f(1)", "fn f(a) { a + 1 }\nf(2)"]), [""; 0]);
+        assert_eq!(
+            found(&["fn f(a) { a }", "f(1)", "fn f(a) { a + 1 }\nf(2)"]),
+            [""; 0]
+        );
         assert_eq!(found(&["%%bash\necho it's", "let ä = 1;\nä"]), [""; 0]);
     }
 

@@ -96,7 +96,10 @@ impl Captured {
                 Piece::Stdout(text) => Event::Stdout(text),
                 Piece::Stderr(text) => Event::Stderr(text),
                 // A display that is shown twice cannot be updated in both places.
-                Piece::Display(display) => Event::Display(Display { id: None, ..display }),
+                Piece::Display(display) => Event::Display(Display {
+                    id: None,
+                    ..display
+                }),
             });
         }
     }
@@ -153,10 +156,12 @@ pub(crate) fn bind(library: &mut Library) {
             ```
             "#,
         )
-        .call(|call: NativeCallContext, it: &mut Captured| -> crate::bind::Outcome<()> {
-            it.replay(&*context::of_call(&call)?);
-            Ok(())
-        });
+        .call(
+            |call: NativeCallContext, it: &mut Captured| -> crate::bind::Outcome<()> {
+                it.replay(&*context::of_call(&call)?);
+                Ok(())
+            },
+        );
 }
 
 fn capture(call: &mut Call) -> Outcome {

@@ -21,7 +21,10 @@ impl Place {
     /// Nothing where the cell has no magics.
     fn of(machine: &Machine, code: &str, cursor: usize) -> Option<Self> {
         let parts = parts(code, &|name| super::is_known(machine, name))?;
-        let cursor = code.char_indices().nth(cursor).map_or(code.len(), |(at, _)| at);
+        let cursor = code
+            .char_indices()
+            .nth(cursor)
+            .map_or(code.len(), |(at, _)| at);
         Some(Self { cursor, parts })
     }
 
@@ -80,9 +83,14 @@ pub(crate) fn complete(machine: &Machine, code: &str, cursor: usize) -> Option<C
 
 /// The names of magics, where one is being typed.
 fn names(code: &str, cursor: usize) -> Option<Completions> {
-    let byte = code.char_indices().nth(cursor).map_or(code.len(), |(at, _)| at);
+    let byte = code
+        .char_indices()
+        .nth(cursor)
+        .map_or(code.len(), |(at, _)| at);
     let before = code.get(..byte)?;
-    let line = before.get(before.rfind('\n').map_or(0, |at| at + 1)..)?.trim_start();
+    let line = before
+        .get(before.rfind('\n').map_or(0, |at| at + 1)..)?
+        .trim_start();
     let help = line.strip_prefix('?').unwrap_or(line);
     let typed = help.trim_start_matches('%');
     let signs = help.len() - typed.len();
@@ -93,7 +101,9 @@ fn names(code: &str, cursor: usize) -> Option<Completions> {
     let item = |magic: &Magic, signs: &str, usage: &str| Completion {
         text: format!("{signs}{}", magic.name),
         kind: "magic",
-        detail: format!("{usage}  {}", magic.summary()).trim_start().to_string(),
+        detail: format!("{usage}  {}", magic.summary())
+            .trim_start()
+            .to_string(),
     };
     let fitting = ALL.iter().filter(|magic| magic.name.starts_with(typed));
     let mut items = Vec::new();
@@ -114,7 +124,9 @@ fn names(code: &str, cursor: usize) -> Option<Completions> {
 
 /// Files for the word before the cursor.
 fn paths(machine: &Machine, before: &str, cursor: usize, takes: Takes) -> Completions {
-    let word = before.rsplit(|c: char| c.is_whitespace() || "\"'=".contains(c)).next();
+    let word = before
+        .rsplit(|c: char| c.is_whitespace() || "\"'=".contains(c))
+        .next();
     let word = word.unwrap_or("");
     let name = word.rsplit('/').next().unwrap_or("");
     let folder = word.get(..word.len() - name.len()).unwrap_or("");
@@ -143,7 +155,11 @@ pub(crate) fn inspect(machine: &Machine, code: &str, cursor: usize) -> Option<Op
         let name = only(code, std::slice::from_ref(&found.name), Room::Columns);
         return Some(inspect_code(machine, &name, cursor));
     }
-    Some(place.code(code).and_then(|code| inspect_code(machine, &code, cursor)))
+    Some(
+        place
+            .code(code)
+            .and_then(|code| inspect_code(machine, &code, cursor)),
+    )
 }
 
 /// The code of a cell with spaces for its magics, byte for byte, and colours for their signs and names.
@@ -157,5 +173,8 @@ pub(crate) fn highlight(code: &str) -> Option<(String, Vec<Token>)> {
         }),
         Part::Code(_) => None,
     });
-    Some((only(code, &code_ranges(code, &found), Room::Bytes), heads.collect()))
+    Some((
+        only(code, &code_ranges(code, &found), Room::Bytes),
+        heads.collect(),
+    ))
 }

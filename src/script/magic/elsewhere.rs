@@ -5,22 +5,40 @@ use super::near;
 /// Their names, and our way.
 const OURS: &[(&str, &str)] = &[
     ("alias", "`!COMMAND` runs a command of the shell"),
-    ("autoreload", "`import` reads a file anew when it has changed"),
+    (
+        "autoreload",
+        "`import` reads a file anew when it has changed",
+    ),
     ("clear", "`clear_output()` clears what a cell has shown"),
-    ("conda", "there is no Python here; `!conda ..` runs the command"),
-    ("config", "options are given to the function that takes them"),
+    (
+        "conda",
+        "there is no Python here; `!conda ..` runs the command",
+    ),
+    (
+        "config",
+        "options are given to the function that takes them",
+    ),
     ("debug", "an error shows its line and the chain of calls"),
     ("file", "`%%writefile FILE` writes a file"),
     ("hist", "the arrow keys and Ctrl-R find earlier cells"),
     ("history", "the arrow keys and Ctrl-R find earlier cells"),
     ("javascript", "`html(..)` and `%%html` show HTML"),
     ("js", "`html(..)` and `%%html` show HTML"),
-    ("load_ext", "nothing is to be loaded; `import` takes a file of yours"),
+    (
+        "load_ext",
+        "nothing is to be loaded; `import` takes a file of yours",
+    ),
     ("ls", "`!ls` lists the folder"),
     ("magic", "`%lsmagic` lists the magics"),
-    ("matplotlib", "a figure is shown as it is: nothing is to be switched on"),
+    (
+        "matplotlib",
+        "a figure is shown as it is: nothing is to be switched on",
+    ),
     ("mkdir", "`!mkdir NAME` makes a folder"),
-    ("notebook", "`rhapsode convert` makes a notebook of a script, and back"),
+    (
+        "notebook",
+        "`rhapsode convert` makes a notebook of a script, and back",
+    ),
     ("pdb", "an error shows its line and the chain of calls"),
     ("perl", "`%%bash` runs commands"),
     ("pinfo", "`?NAME` shows help"),
@@ -29,12 +47,24 @@ const OURS: &[(&str, &str)] = &[
     ("psource", "`?NAME` shows help"),
     ("pwd", "`%cd` tells the folder"),
     ("pycat", "`%load FILE` shows a file to be edited"),
-    ("pylab", "a figure is shown as it is: nothing is to be switched on"),
-    ("python", "there is no Python here; `!python3 -c ..` runs the command"),
-    ("python3", "there is no Python here; `!python3 -c ..` runs the command"),
+    (
+        "pylab",
+        "a figure is shown as it is: nothing is to be switched on",
+    ),
+    (
+        "python",
+        "there is no Python here; `!python3 -c ..` runs the command",
+    ),
+    (
+        "python3",
+        "there is no Python here; `!python3 -c ..` runs the command",
+    ),
     ("quickref", "`%lsmagic` lists the magics"),
     ("ruby", "`%%bash` runs commands"),
-    ("save", "`:save FILE` in the REPL, `rhapsode convert` for a notebook"),
+    (
+        "save",
+        "`:save FILE` in the REPL, `rhapsode convert` for a notebook",
+    ),
     ("script", "`%%bash` runs commands"),
     ("set_env", "`%env NAME=VALUE` sets a variable for commands"),
     ("sh", "`%%bash` runs commands"),
@@ -43,7 +73,10 @@ const OURS: &[(&str, &str)] = &[
     ("sx", "`!COMMAND` runs a command of the shell"),
     ("system", "`!COMMAND` runs a command of the shell"),
     ("tb", "an error shows its line and the chain of calls"),
-    ("tensorboard", "`log_to(..)` writes for TensorBoard; `!tensorboard ..` starts it"),
+    (
+        "tensorboard",
+        "`log_to(..)` writes for TensorBoard; `!tensorboard ..` starts it",
+    ),
     ("whos", "`%vars` lists the variables with their types"),
     ("xmode", "an error shows its line and the chain of calls"),
 ];
@@ -60,7 +93,9 @@ pub(super) fn hint(name: &str, is_cell: bool) -> Vec<String> {
         };
         format!("did you mean `{signs}{}`?", magic.name)
     });
-    near.into_iter().chain(["`%lsmagic` lists the magics".to_string()]).collect()
+    near.into_iter()
+        .chain(["`%lsmagic` lists the magics".to_string()])
+        .collect()
 }
 
 #[cfg(test)]

@@ -23,7 +23,9 @@ impl MagicLines {
         let lines = code.split('\n').map(|line| {
             let (start, end) = (at, at + line.len() + 1);
             at = end;
-            magics.iter().any(|range| range.start < end && start < range.end)
+            magics
+                .iter()
+                .any(|range| range.start < end && start < range.end)
         });
         Self(lines.collect())
     }
@@ -128,9 +130,14 @@ mod tests {
     fn lines_of_magics() {
         let of = |code: &str| -> Vec<bool> {
             let lines = MagicLines::of(code);
-            (0..code.split('\n').count()).map(|i| lines.contains(i)).collect()
+            (0..code.split('\n').count())
+                .map(|i| lines.contains(i))
+                .collect()
         };
-        assert_eq!(of("1\n%time f(\n 2)\n  !ls\nx"), [false, true, true, true, false]);
+        assert_eq!(
+            of("1\n%time f(\n 2)\n  !ls\nx"),
+            [false, true, true, true, false]
+        );
         assert_eq!(of("%%bash\nls\n"), [true, true, true]);
         assert_eq!(of("%%time\nf()"), [true, false]);
         assert_eq!(of("let x = 1;"), [false]);

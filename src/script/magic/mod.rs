@@ -82,7 +82,9 @@ impl Magic {
 
     /// The first sentence of its documentation.
     pub fn summary(&self) -> &'static str {
-        self.doc.split_once(". ").map_or(self.doc, |(first, _)| first)
+        self.doc
+            .split_once(". ")
+            .map_or(self.doc, |(first, _)| first)
     }
 }
 
@@ -109,8 +111,14 @@ pub(crate) const ALL: &[Magic] = &[
 
 /// What has signs of its own and no name.
 const SIGNS: [(&str, &str); 2] = [
-    ("?NAME  NAME?", "Shows help on a name, or finds by a question in words"),
-    ("!COMMAND", "Runs a command of the shell and shows what it writes"),
+    (
+        "?NAME  NAME?",
+        "Shows help on a name, or finds by a question in words",
+    ),
+    (
+        "!COMMAND",
+        "Runs a command of the shell and shows what it writes",
+    ),
 ];
 
 /// The names of all magics, without signs.
@@ -126,7 +134,9 @@ pub(crate) fn find(name: &str) -> Option<&'static Magic> {
 /// Runs a cell or file with its magics: the value that it shows.
 pub(crate) fn run(machine: &mut Machine, source: &str, code: &str, unit: Unit) -> Outcome {
     if unit == Unit::File {
-        return machine.run(source, code).map_err(|error| in_file(error, code));
+        return machine
+            .run(source, code)
+            .map_err(|error| in_file(error, code));
     }
     let Some(found) = parts(code, &|name| is_known(machine, name)) else {
         return machine.run(source, code);
@@ -149,21 +159,19 @@ fn in_file(mut error: Diagnostic, code: &str) -> Diagnostic {
     let has_sign = text.is_some_and(|text| text.trim_start().starts_with('%'));
     if error.kind == Kind::Syntax && has_sign {
         error.message = "magics belong to cells of a notebook or the REPL, not to a script".into();
-        let hint = "`time(|| ..)` measures, `import` takes another file; `!` and `%%` have no counterpart";
+        let hint =
+            "`time(|| ..)` measures, `import` takes another file; `!` and `%%` have no counterpart";
         error.hints = vec![hint.into()];
     }
     error
 }
 
 /// Runs the pieces of a text: a cell, or one in which all is blank but what belongs to them.
-fn run_parts(
-    machine: &mut Machine,
-    source: &str,
-    text: &str,
-    parts: &[Part],
-) -> Outcome {
+fn run_parts(machine: &mut Machine, source: &str, text: &str, parts: &[Part]) -> Outcome {
     let ranges = code_ranges(text, parts);
-    machine.sources.insert(source, &only(text, &ranges, Room::Columns));
+    machine
+        .sources
+        .insert(source, &only(text, &ranges, Room::Columns));
     // All of the cell is read before any of it is run, and its functions are known to all of it.
     let mut statements = Vec::new();
     for part in parts {
@@ -193,12 +201,7 @@ fn run_parts(
 }
 
 /// Runs one magic.
-fn run_magic(
-    machine: &mut Machine,
-    source: &str,
-    text: &str,
-    found: &Found,
-) -> Outcome {
+fn run_magic(machine: &mut Machine, source: &str, text: &str, found: &Found) -> Outcome {
     let mut call = Call {
         machine,
         source,
@@ -243,7 +246,10 @@ impl Call<'_> {
             ));
         };
         let (message, hint) = match (is_cell, magic.line, magic.cell) {
-            (true, _, None) => (format!("`%{name}` takes no cell"), format!("write `%{name}`")),
+            (true, _, None) => (
+                format!("`%{name}` takes no cell"),
+                format!("write `%{name}`"),
+            ),
             (false, None, _) => (
                 format!("`%%{name}` takes a whole cell"),
                 format!("write `%%{name}` on the first line of a cell of its own"),
@@ -312,7 +318,11 @@ impl Call<'_> {
 
     /// Runs the cell below, magics in it included.
     fn run_body(&mut self) -> Outcome {
-        let body = only(self.text, std::slice::from_ref(&self.found.body), Room::Columns);
+        let body = only(
+            self.text,
+            std::slice::from_ref(&self.found.body),
+            Room::Columns,
+        );
         let machine = &mut *self.machine;
         match parts(&body, &|name| is_known(machine, name)) {
             Some(found) => run_parts(machine, self.source, &body, &found),
@@ -350,7 +360,10 @@ impl Call<'_> {
 
 /// The error as the user sees it: with the lines of the cell, also where they are no code.
 fn quoted(mut error: Diagnostic, source: &str, cell: &str) -> Diagnostic {
-    let frames = error.trace.iter_mut().filter_map(|frame| frame.place.as_mut());
+    let frames = error
+        .trace
+        .iter_mut()
+        .filter_map(|frame| frame.place.as_mut());
     for place in error.place.as_mut().into_iter().chain(frames) {
         if place.source == source
             && let Some(line) = cell.split('\n').nth(place.line.saturating_sub(1))
@@ -375,7 +388,9 @@ pub(crate) fn help(name: &str) -> Option<Result<Help, Diagnostic>> {
     });
     Some(found.ok_or_else(|| {
         let mut error = Diagnostic::new(Kind::Name, format!("there is no magic `{name}`"));
-        error.hints.extend(elsewhere::hint(short, name.starts_with("%%")));
+        error
+            .hints
+            .extend(elsewhere::hint(short, name.starts_with("%%")));
         error
     }))
 }

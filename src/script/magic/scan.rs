@@ -142,12 +142,7 @@ fn stands_alone(before: &str, head: Head) -> bool {
 }
 
 /// Whether `!name` is the opposite of a value.
-fn is_value(
-    line: &str,
-    head: Head,
-    before: Option<&str>,
-    is_known: &dyn Fn(&str) -> bool,
-) -> bool {
+fn is_value(line: &str, head: Head, before: Option<&str>, is_known: &dyn Fn(&str) -> bool) -> bool {
     let Some(rest) = line.trim_start().strip_prefix('!') else {
         return false;
     };
@@ -190,8 +185,14 @@ fn read(code: &str, line: Range<usize>, head: Head, first: bool) -> Found {
         Head::Help if text.starts_with('?') => {
             let signs = text.len() - text.trim_start_matches('?').len();
             let name = start + signs..start + text.len();
-            let spaces = code.get(name.clone()).map_or(0, |t| t.len() - t.trim_start().len());
-            (start..start + signs, name.start + spaces..name.end, name.end)
+            let spaces = code
+                .get(name.clone())
+                .map_or(0, |t| t.len() - t.trim_start().len());
+            (
+                start..start + signs,
+                name.start + spaces..name.end,
+                name.end,
+            )
         }
         Head::Help => {
             let name = text.trim_end_matches('?').len();

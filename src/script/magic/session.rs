@@ -106,7 +106,9 @@ fn who(call: &mut Call) -> Outcome {
         let mut error = call.wrong(Kind::Name, format!("no variable is a `{wanted}`"));
         let kinds = known.iter().map(|variable| variable.kind.as_str());
         let near = nearest(wanted, kinds);
-        error.hints.extend(near.map(|near| format!("did you mean `{near}`?")));
+        error
+            .hints
+            .extend(near.map(|near| format!("did you mean `{near}`?")));
         return Err(error);
     }
     call.print(match names.is_empty() {
@@ -123,7 +125,10 @@ fn reset(call: &mut Call) -> Outcome {
             call.print("forgot all variables and functions");
             Ok(None)
         }
-        other => Err(call.wrong(Kind::Value, format!("`%reset` takes nothing, got `{other}`"))),
+        other => Err(call.wrong(
+            Kind::Value,
+            format!("`%reset` takes nothing, got `{other}`"),
+        )),
     }
 }
 
@@ -175,9 +180,13 @@ fn file(call: &Call) -> Result<(PathBuf, String), Diagnostic> {
 
 /// The name most like that of a path, in its folder.
 fn nearest_in_folder(path: &Path) -> Option<String> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let names = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
     let mut names: Vec<String> = names.take(10_000).collect();
     // The order of a folder is the system's.
     names.sort();
@@ -193,7 +202,9 @@ fn unquoted(text: &str) -> &str {
 
 /// `~` is the user's folder.
 pub(super) fn home(path: &str) -> String {
-    let rest = path.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let rest = path
+        .strip_prefix('~')
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'));
     match (rest, std::env::var("HOME")) {
         (Some(rest), Ok(home)) if !home.is_empty() => format!("{home}{rest}"),
         _ => path.to_string(),
@@ -235,7 +246,9 @@ fn env(call: &mut Call) -> Outcome {
         call.print(lines.collect::<Vec<_>>().join("\n"));
         return Ok(None);
     }
-    let pair = given.split_once('=').or_else(|| given.split_once(char::is_whitespace));
+    let pair = given
+        .split_once('=')
+        .or_else(|| given.split_once(char::is_whitespace));
     let Some((name, value)) = pair else {
         let Some(value) = now(given) else {
             return Err(call.wrong(Kind::Name, format!("`{given}` is not set")));
@@ -246,7 +259,10 @@ fn env(call: &mut Call) -> Outcome {
     let (name, value) = (name.trim(), unquoted(value.trim()));
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
     if !is_name || value.contains('\0') {
-        return Err(call.wrong(Kind::Value, format!("`{name}` cannot be a name in the environment")));
+        return Err(call.wrong(
+            Kind::Value,
+            format!("`{name}` cannot be a name in the environment"),
+        ));
     }
     let mut environment = call.machine.context.environment();
     environment.insert(name.to_string(), value.to_string());
@@ -258,14 +274,24 @@ fn env(call: &mut Call) -> Outcome {
 fn lsmagic(call: &mut Call) -> Outcome {
     let of = |magic: &Magic| (magic.usages().join("  "), magic.summary().to_string());
     let rows = ALL.iter().map(of);
-    let signs = SIGNS.iter().map(|(usage, what)| (usage.to_string(), what.to_string()));
+    let signs = SIGNS
+        .iter()
+        .map(|(usage, what)| (usage.to_string(), what.to_string()));
     let rows: Vec<(String, String)> = signs.chain(rows).collect();
-    let width = rows.iter().map(|(usage, _)| usage.chars().count()).max().unwrap_or(0);
-    let text = rows.iter().map(|(usage, what)| {
-        format!("{usage:width$}  {}", what.trim_end_matches('.'))
-    });
+    let width = rows
+        .iter()
+        .map(|(usage, _)| usage.chars().count())
+        .max()
+        .unwrap_or(0);
+    let text = rows
+        .iter()
+        .map(|(usage, what)| format!("{usage:width$}  {}", what.trim_end_matches('.')));
     let html = rows.iter().map(|(usage, what)| {
-        format!("<tr><td><code>{}</code></td><td>{}</td></tr>", escape(usage), escape(what))
+        format!(
+            "<tr><td><code>{}</code></td><td>{}</td></tr>",
+            escape(usage),
+            escape(what)
+        )
     });
     let html = format!("<table><tbody>{}</tbody></table>", html.collect::<String>());
     call.show(Display::text(text.collect::<Vec<_>>().join("\n")).with("text/html", html));
@@ -299,7 +325,10 @@ pub(super) fn help(call: &mut Call) -> Outcome {
             let range = &call.found.name;
             let (source, text) = (call.source, call.text);
             let place = crate::sources::span_place(source, text, range.start, range.end);
-            Err(Diagnostic { place: Some(place), ..placed })
+            Err(Diagnostic {
+                place: Some(place),
+                ..placed
+            })
         }
     }
 }

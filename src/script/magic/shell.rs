@@ -81,7 +81,9 @@ fn failed(call: &Call, status: std::process::ExitStatus) -> Diagnostic {
     };
     let mut error = call.wrong(Kind::Thrown, message);
     if status.code() == Some(127) {
-        error.hints.push("status 127: there is no such command".into());
+        error
+            .hints
+            .push("status 127: there is no such command".into());
     }
     error
 }
@@ -196,7 +198,11 @@ fn signal(child: &mut Child, kill: bool) {
         sys::signal::{Signal, killpg},
         unistd::Pid,
     };
-    let signal = if kill { Signal::SIGKILL } else { Signal::SIGINT };
+    let signal = if kill {
+        Signal::SIGKILL
+    } else {
+        Signal::SIGINT
+    };
     if let Ok(id) = i32::try_from(child.id()) {
         // A group that is gone needs no signal.
         let _ = killpg(Pid::from_raw(id), signal);

@@ -106,7 +106,10 @@ fn writefile(call: &mut Call) -> Outcome {
 }
 
 fn rust(call: &mut Call) -> Outcome {
-    let mut error = call.wrong(Kind::Value, "`%%rust` is not there yet: cells in Rust are planned");
+    let mut error = call.wrong(
+        Kind::Value,
+        "`%%rust` is not there yet: cells in Rust are planned",
+    );
     let hint = "until then a closure over batched tensors takes the place of a native function";
     error.hints.push(hint.into());
     Err(error)

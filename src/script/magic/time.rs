@@ -63,7 +63,9 @@ fn timeit(call: &mut Call) -> Outcome {
         let one = (took / runs).max(Duration::from_nanos(1));
         let wanted = (ROUND.as_nanos() / one.as_nanos()).max(1) as u32;
         // Round numbers, and not more than ten times as many as are known to be fast.
-        let next = 10u32.pow(wanted.ilog10()).clamp(runs + 1, runs.saturating_mul(10));
+        let next = 10u32
+            .pow(wanted.ilog10())
+            .clamp(runs + 1, runs.saturating_mul(10));
         runs = next;
         took = round(runs)?;
         if took * 2 >= ROUND {
@@ -118,7 +120,14 @@ mod tests {
             .map(|s| duration_text(Duration::from_secs_f64(s)));
         assert_eq!(
             shown,
-            ["340 ns", "12.3 µs", "12.3 ms", "4.2 s", "3 min 5 s", "2 h 10 min"]
+            [
+                "340 ns",
+                "12.3 µs",
+                "12.3 ms",
+                "4.2 s",
+                "3 min 5 s",
+                "2 h 10 min"
+            ]
         );
     }
 

@@ -9,7 +9,9 @@ use rhapsode_script::{
 
 /// A session in an empty folder of the test's own.
 fn session(test: &str) -> (Session, PathBuf) {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("magics").join(test);
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join("magics")
+        .join(test);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     let options = SessionOptions {
@@ -57,7 +59,12 @@ fn lines_of_magics_stand_between_statements() {
     assert_eq!((error.kind, error.place.unwrap().line), (Kind::Syntax, 3));
     assert_eq!(run(&mut s, "x").0.as_deref(), Some("1"));
     // Functions are known to all of their cell.
-    assert_eq!(run(&mut s, "let a = f(1);\n%who int\nfn f(x) { x + 1 }\na").0.as_deref(), Some("2"));
+    assert_eq!(
+        run(&mut s, "let a = f(1);\n%who int\nfn f(x) { x + 1 }\na")
+            .0
+            .as_deref(),
+        Some("2")
+    );
 }
 
 #[test]
@@ -68,7 +75,10 @@ fn errors_keep_their_lines_and_quote_the_cell() {
     assert_eq!((place.line, place.column, place.end), (3, 7, 14));
     assert_eq!(place.text, "%time nowhere + x");
     let error = fails(&mut s, "%%time\nlet ä = 1;\nnowhere");
-    assert_eq!((error.place.unwrap().line, error.message.as_str()), (3, "unknown variable `nowhere`"));
+    assert_eq!(
+        (error.place.unwrap().line, error.message.as_str()),
+        (3, "unknown variable `nowhere`")
+    );
     let error = fails(&mut s, "fn f() { nowhere }\n%time f()");
     assert_eq!(error.trace[0].place.as_ref().unwrap().text, "%time f()");
 }
@@ -80,9 +90,15 @@ fn a_failing_command_is_an_error_with_its_status() {
     assert_eq!(error.message, "the command failed with exit status 3");
     assert_eq!(error.place.unwrap().text, "!exit 3");
     let mut io = Recorder::default();
-    let error = s.execute("%%bash\necho out\necho err >&2\nfalse\nexit 4", &mut io).unwrap_err();
+    let error = s
+        .execute("%%bash\necho out\necho err >&2\nfalse\nexit 4", &mut io)
+        .unwrap_err();
     assert_eq!((io.stdout.as_str(), io.stderr.as_str()), ("out\n", "err\n"));
-    assert!(error.message.ends_with("exit status 4"), "{}", error.message);
+    assert!(
+        error.message.ends_with("exit status 4"),
+        "{}",
+        error.message
+    );
     // Nothing can be asked.
     assert_eq!(prints(&mut s, "!cat; echo done"), "done\n");
 }
@@ -121,11 +137,17 @@ fn paths_begin_where_cd_says() {
     let here = fs::canonicalize(&folder).unwrap();
     assert_eq!(prints(&mut s, "%cd").trim(), here.display().to_string());
     run(&mut s, "%cd sub");
-    assert_eq!(prints(&mut s, "!pwd").trim(), here.join("sub").display().to_string());
+    assert_eq!(
+        prints(&mut s, "!pwd").trim(),
+        here.join("sub").display().to_string()
+    );
     run(&mut s, "plot::line([1, 2]).save(\"a.svg\");");
     assert!(folder.join("sub/a.svg").is_file());
     run(&mut s, "%%writefile m.rhai\nfn twice(x) { 2 * x }");
-    assert_eq!(run(&mut s, "import \"m\" as m; m::twice(4)").0.as_deref(), Some("8"));
+    assert_eq!(
+        run(&mut s, "import \"m\" as m; m::twice(4)").0.as_deref(),
+        Some("8")
+    );
     let error = fails(&mut s, "%cd nowhere");
     assert_eq!(error.kind, Kind::Io);
     assert!(error.message.contains("nowhere"), "{}", error.message);
@@ -134,37 +156,69 @@ fn paths_begin_where_cd_says() {
 #[test]
 fn files_are_written_run_and_loaded() {
     let (mut s, folder) = session("files");
-    assert_eq!(prints(&mut s, "%%writefile a.rhai\nlet a = 20;\na + 1\n"), "wrote 18 bytes to a.rhai\n");
-    assert_eq!(prints(&mut s, "%%writefile -a a.rhai\na + 2"), "appended 6 bytes to a.rhai\n");
-    assert_eq!(fs::read_to_string(folder.join("a.rhai")).unwrap(), "let a = 20;\na + 1\na + 2\n");
+    assert_eq!(
+        prints(&mut s, "%%writefile a.rhai\nlet a = 20;\na + 1\n"),
+        "wrote 18 bytes to a.rhai\n"
+    );
+    assert_eq!(
+        prints(&mut s, "%%writefile -a a.rhai\na + 2"),
+        "appended 6 bytes to a.rhai\n"
+    );
+    assert_eq!(
+        fs::read_to_string(folder.join("a.rhai")).unwrap(),
+        "let a = 20;\na + 1\na + 2\n"
+    );
     run(&mut s, "%%writefile a.rhai\nlet a = 20;\na + 1\n");
     assert_eq!(run(&mut s, "%run a.rhai").0.as_deref(), Some("21"));
     assert_eq!(run(&mut s, "a").0.as_deref(), Some("20"));
-    assert_eq!(run(&mut s, "%load a.rhai").1.next_input.as_deref(), Some("let a = 20;\na + 1\n"));
+    assert_eq!(
+        run(&mut s, "%load a.rhai").1.next_input.as_deref(),
+        Some("let a = 20;\na + 1\n")
+    );
     let error = fails(&mut s, "%run b.rhai");
     assert_eq!(error.hints, ["did you mean `a.rhai`?"]);
     // A file has no magics, and says so.
     run(&mut s, "%%writefile c.rhai\n%time 1");
     let error = fails(&mut s, "%run c.rhai");
-    assert!(error.message.contains("not to a script"), "{}", error.message);
-    let error = s.execute_file(&folder.join("c.rhai"), &mut Recorder::default()).unwrap_err();
-    assert!(error.message.contains("not to a script"), "{}", error.message);
+    assert!(
+        error.message.contains("not to a script"),
+        "{}",
+        error.message
+    );
+    let error = s
+        .execute_file(&folder.join("c.rhai"), &mut Recorder::default())
+        .unwrap_err();
+    assert!(
+        error.message.contains("not to a script"),
+        "{}",
+        error.message
+    );
 }
 
 #[test]
 fn a_captured_cell_shows_nothing_until_it_is_asked() {
     let (mut s, _) = session("capture");
-    let (output, io) = run(&mut s, "%%capture seen\nprint(1);\neprint(2);\nshow([3]);\n!echo 4\n5");
+    let (output, io) = run(
+        &mut s,
+        "%%capture seen\nprint(1);\neprint(2);\nshow([3]);\n!echo 4\n5",
+    );
     assert_eq!(output, None);
-    assert_eq!((io.stdout, io.stderr, io.displays), (String::new(), String::new(), Vec::new()));
-    assert_eq!(run(&mut s, "seen.stdout").0.as_deref(), Some("\"1\\n4\\n\""));
+    assert_eq!(
+        (io.stdout, io.stderr, io.displays),
+        (String::new(), String::new(), Vec::new())
+    );
+    assert_eq!(
+        run(&mut s, "seen.stdout").0.as_deref(),
+        Some("\"1\\n4\\n\"")
+    );
     let (_, io) = run(&mut s, "seen.show()");
     assert_eq!((io.stdout.as_str(), io.stderr.as_str()), ("1\n4\n", "2\n"));
     let shown: Vec<&str> = io.displays.iter().map(|display| display.plain()).collect();
     assert_eq!(shown, ["[3]", "5"]);
     // What was printed before an error is not lost.
     let mut io = Recorder::default();
-    s.execute("%%capture\nprint(1);\nnowhere", &mut io).unwrap_err();
+    s.execute("%%capture\nprint(1);\nnowhere", &mut io)
+        .unwrap_err();
     assert_eq!(io.stdout, "1\n");
     assert_eq!(fails(&mut s, "%%capture a b\n1").kind, Kind::Value);
 }
@@ -173,9 +227,15 @@ fn a_captured_cell_shows_nothing_until_it_is_asked() {
 fn code_that_is_measured_leaves_no_variables() {
     let (mut s, _) = session("timeit");
     let text = prints(&mut s, "let n = 0;\n%timeit let here = n + 1;");
-    assert!(text.contains(" a run (mean ± std of 7 rounds of "), "{text}");
+    assert!(
+        text.contains(" a run (mean ± std of 7 rounds of "),
+        "{text}"
+    );
     assert_eq!(fails(&mut s, "here").kind, Kind::Name);
-    assert_eq!(fails(&mut s, "%timeit").message, "`%timeit` needs code to run");
+    assert_eq!(
+        fails(&mut s, "%timeit").message,
+        "`%timeit` needs code to run"
+    );
 }
 
 #[test]
@@ -197,17 +257,33 @@ fn variables_environment_and_help() {
     run(&mut s, "let x = tensor([1.0, 2.0]); let n = 3;");
     assert_eq!(prints(&mut s, "%who"), "x  n\n");
     assert_eq!(prints(&mut s, "%who Tensor"), "x\n");
-    assert_eq!(fails(&mut s, "%who Tensr").hints, ["did you mean `Tensor`?"]);
-    assert_eq!(prints(&mut s, "%env RHAPSODE_TEST=a b\n!echo $RHAPSODE_TEST"), "RHAPSODE_TEST=a b\na b\n");
+    assert_eq!(
+        fails(&mut s, "%who Tensr").hints,
+        ["did you mean `Tensor`?"]
+    );
+    assert_eq!(
+        prints(&mut s, "%env RHAPSODE_TEST=a b\n!echo $RHAPSODE_TEST"),
+        "RHAPSODE_TEST=a b\na b\n"
+    );
     assert_eq!(prints(&mut s, "%env RHAPSODE_TEST"), "a b\n");
-    assert!(fails(&mut s, "%env RHAPSODE_NO").message.contains("is not set"));
+    assert!(
+        fails(&mut s, "%env RHAPSODE_NO")
+            .message
+            .contains("is not set")
+    );
     let help = |s: &mut Session, code: &str| run(s, code).1.displays[0].plain().to_string();
     assert!(help(&mut s, "?plot::line").starts_with("plot::line("));
     assert!(help(&mut s, "n?").starts_with("n: int"));
     assert!(help(&mut s, "?%time").contains("says how long it took"));
     assert!(help(&mut s, "%lsmagic").contains("%%writefile [-a] FILE"));
-    assert_eq!(fails(&mut s, "?plot::lin").hints[0], "did you mean `plot::line`?");
-    assert_eq!(prints(&mut s, "%reset"), "forgot all variables and functions\n");
+    assert_eq!(
+        fails(&mut s, "?plot::lin").hints[0],
+        "did you mean `plot::line`?"
+    );
+    assert_eq!(
+        prints(&mut s, "%reset"),
+        "forgot all variables and functions\n"
+    );
     assert_eq!(prints(&mut s, "%who"), "no variables\n");
 }
 
@@ -217,7 +293,10 @@ fn a_value_is_not_taken_for_a_command() {
     run(&mut s, "let ready = false;");
     assert_eq!(run(&mut s, "!ready").0.as_deref(), Some("true"));
     assert_eq!(run(&mut s, "7\n% 4").0.as_deref(), Some("3"));
-    assert_eq!(run(&mut s, "`a\n%time b`").0.as_deref(), Some("\"a\\n%time b\""));
+    assert_eq!(
+        run(&mut s, "`a\n%time b`").0.as_deref(),
+        Some("\"a\\n%time b\"")
+    );
 }
 
 #[test]
@@ -237,8 +316,18 @@ fn editors_know_magics() {
     assert_eq!(texts("let ä = 1;\n!ls\nnumb"), ["number"]);
     let found = s.complete("%time numb", 10);
     assert_eq!((found.start, found.end), (6, 10));
-    assert!(s.inspect("%time seed(0)", 2).unwrap().text.starts_with("%time CODE"));
-    assert!(s.inspect("%time seed(0)", 7).unwrap().text.starts_with("seed("));
+    assert!(
+        s.inspect("%time seed(0)", 2)
+            .unwrap()
+            .text
+            .starts_with("%time CODE")
+    );
+    assert!(
+        s.inspect("%time seed(0)", 7)
+            .unwrap()
+            .text
+            .starts_with("seed(")
+    );
 
     let complete = |code: &str| s.is_complete(code);
     assert_eq!(complete("%time 1 + 1"), Completeness::Complete);
@@ -254,7 +343,14 @@ fn editors_know_magics() {
     let kinds: Vec<TokenKind> = tokens.iter().map(|token| token.kind).collect();
     assert_eq!(tokens[2].start..tokens[2].end, 4..9);
     assert_eq!(kinds[2..], [TokenKind::Keyword, TokenKind::Name]);
-    let findings = s.check("cell 9", "let q = 1\n%time print(nowhere)\n!ls\nq", Unit::Cell);
-    let places: Vec<usize> = findings.iter().map(|f| f.place.as_ref().unwrap().line).collect();
+    let findings = s.check(
+        "cell 9",
+        "let q = 1\n%time print(nowhere)\n!ls\nq",
+        Unit::Cell,
+    );
+    let places: Vec<usize> = findings
+        .iter()
+        .map(|f| f.place.as_ref().unwrap().line)
+        .collect();
     assert_eq!(places, [2]);
 }

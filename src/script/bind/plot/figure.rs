@@ -104,7 +104,9 @@ impl Object for Figure {
     /// wanted, the form to zoom and move in, which front ends prefer to all others.
     fn display(&self) -> Display {
         let vega = self.is_interactive().then(|| self.vega());
-        let vega = vega.and_then(Result::ok).map(|spec| (VEGA_LITE.into(), spec));
+        let vega = vega
+            .and_then(Result::ok)
+            .map(|spec| (VEGA_LITE.into(), spec));
         let svg = ("image/svg+xml".to_string(), self.svg(Theme::Light));
         let display = Display {
             forms: vega.into_iter().chain([svg]).collect(),

@@ -43,7 +43,8 @@ pub(super) fn bind(library: &mut Library) {
 fn graph(edges: &Dynamic, mut map: Map) -> Outcome<Figure> {
     let positions = of_option(&mut map, "positions", |value| pairs(value, 0))?;
     let values = of_option(&mut map, "values", |value| list(value, 0))?;
-    let mut chosen: GraphOptions = options::read_besides(&map, &["positions", "values", INTERACTIVE])?;
+    let mut chosen: GraphOptions =
+        options::read_besides(&map, &["positions", "values", INTERACTIVE])?;
     let ((ends, weights), names) = match edges.read_lock::<Tensor>() {
         Some(_) => (of_tensor(edges)?, Vec::new()),
         None => of_array(edges)?,
