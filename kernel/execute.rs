@@ -83,6 +83,7 @@ impl Shell {
                 queue,
                 state: own,
                 name,
+                payload: Vec::new(),
                 failed: None,
             };
             runner.run();
@@ -128,6 +129,8 @@ struct Runner {
     queue: Receiver<Work>,
     state: Arc<State>,
     name: Option<String>,
+    /// What the reply to the running cell asks the front end to do.
+    payload: Vec<Value>,
     /// When a cell failed that asked for an end of the queue.
     failed: Option<(Instant, SystemTime)>,
 }
@@ -180,12 +183,13 @@ impl Runner {
                 .output("execute_input", &message.header, Content::Other(content));
         }
         kernel.tell_of_crash(message);
-        let mut payload = Vec::new();
+        self.payload.clear();
         let outcome = match question(code) {
             // Front ends show it in their pager; Lab below the cell.
             Some(name) => kernel.glance.wait().help(name).map(|help| {
                 let data = json!({"text/plain": help.text, "text/markdown": help.markdown});
-                payload.push(json!({"source": "page", "start": 0, "data": data}));
+                self.payload
+                    .push(json!({"source": "page", "start": 0, "data": data}));
                 None
             }),
             // A cell that is not counted must not pass for the one that was counted last.
@@ -216,7 +220,7 @@ impl Runner {
         };
         if let Some(fields) = reply.as_object_mut() {
             fields.insert("execution_count".into(), count.into());
-            fields.insert("payload".into(), payload.into());
+            fields.insert("payload".into(), std::mem::take(&mut self.payload).into());
         }
         if store {
             kernel.history.add(count, code, shown.as_deref());
@@ -251,6 +255,11 @@ impl Runner {
                 "a defect of the kernel; the session goes on",
             ))
         });
+        if let Some(text) = io.next_input.take() {
+            // Behind the cell: in its place would be what asked for the text.
+            self.payload
+                .push(json!({"source": "set_next_input", "text": text, "replace": false}));
+        }
         let interrupted = matches!(&outcome, Err(error) if error.kind == Kind::Interrupted);
         io.end(if interrupted {
             ProgressState::Interrupted

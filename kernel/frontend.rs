@@ -15,6 +15,8 @@ pub struct Output<'a> {
     kernel: &'a Kernel,
     request: &'a Message,
     bars: Bars,
+    /// What `%load` has put into the next cell.
+    pub next_input: Option<String>,
 }
 
 impl<'a> Output<'a> {
@@ -24,6 +26,7 @@ impl<'a> Output<'a> {
             kernel,
             request,
             bars: Bars::new(kernel.display_prefix()),
+            next_input: None,
         }
     }
 
@@ -75,6 +78,7 @@ impl Frontend for Output<'_> {
                 }
             }
             Event::Record(record) => self.bars.record(&record),
+            Event::NextInput(text) => self.next_input = Some(text),
             Event::Input {
                 prompt,
                 password,

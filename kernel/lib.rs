@@ -43,6 +43,9 @@ use std::{
 use rhapsode_script::{Glance, InterruptHandle, Session};
 
 pub use error::Error;
+/// What a notebook without a kernel needs, too.
+pub use frontend::bundle;
+pub use progress::{Bars, Shown};
 
 use connection::{Connection, Sockets};
 use execute::{Interrupts, Shell, Start};

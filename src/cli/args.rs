@@ -19,9 +19,11 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a script; its figures, metrics and a manifest go to a folder
+    /// Run a script or a notebook; a script's figures, metrics and manifest go to a folder, a notebook's outputs into it
     Run(RunArgs),
-    /// Find misspelt names, options and values in a script without running it
+    /// Make a script of a notebook, or a notebook of a script
+    Convert(ConvertArgs),
+    /// Find misspelt names, options and values in a script or notebook without running it
     Check(CheckArgs),
     /// Run the experiments of the papers and write one table of what was expected and what was measured
     Reproduce(ReproduceArgs),
@@ -86,7 +88,7 @@ pub struct SpecArgs {
 /// What `rhapsode check` takes.
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// The script (.rhai); `-` reads it from standard input
+    /// The script (.rhai) or notebook (.ipynb); `-` reads a script from standard input
     pub file: PathBuf,
     /// Run it with three steps of every training and `progress` loop, and forecast time and memory
     #[arg(long)]
@@ -96,12 +98,25 @@ pub struct CheckArgs {
     pub settings: Vec<(String, String)>,
 }
 
+/// What `rhapsode convert` takes.
+#[derive(Args, Debug)]
+pub struct ConvertArgs {
+    /// The notebook (.ipynb) or the script (.rhai), whose cells begin with `// %%`
+    pub from: PathBuf,
+    /// What is made of it: a script or a notebook, by its ending
+    pub to: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long, short)]
+    pub force: bool,
+}
+
 /// What `rhapsode run` takes.
 #[derive(Args, Debug)]
 pub struct RunArgs {
-    /// The script (.rhai); `-` reads it from standard input
+    /// The script (.rhai; `-` reads it from standard input), or the notebook (.ipynb), whose outputs are written into it
     pub file: PathBuf,
-    /// Give the script's arg("KEY", ..) a value; may be repeated, the last one counts
+    /// Give arg("KEY", ..) a value, in a notebook also the variable KEY of the cell with the tag `parameters`; may be
+    /// repeated, the last one counts
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,
     /// Seed of all random streams
@@ -111,11 +126,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: String,
     /// Folder of figures, metrics and manifest [default: runs/SCRIPT-DATE-TIME, made when there
-    /// is something to write]
+    /// is something to write]; of a notebook the file (.ipynb) or folder to write it to [default: itself]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// How metrics are written to the folder: jsonl, csv, tensorboard, several with commas
-    #[arg(long, value_name = "FORMATS", value_delimiter = ',', default_value = "jsonl", value_parser = parse_format)]
+    /// How metrics are written to the folder: jsonl, csv, tensorboard, several with commas [default: jsonl]
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',', value_parser = parse_format)]
     pub log: Vec<Format>,
     /// No live bars and no drawings in the terminal, only what the script prints and a line a result
     #[arg(long, short)]

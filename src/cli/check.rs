@@ -2,21 +2,26 @@
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
-use rhapsode_script::{Event, Frontend, Session, SessionOptions, Severity, Trial, Unit};
+use rhapsode_script::{
+    Event, Frontend, Session, SessionOptions, Severity, Trial, Unit, duration_text,
+};
 
 use crate::{
-    args::CheckArgs, error::Error, files, progress::duration_text, run::read_stdin, screen::Screen,
-    signals, table,
+    args::CheckArgs, error::Error, files, notebook, run::read_stdin, screen::Screen, signals, table,
 };
 
 /// Checks a script: the exit code is 1 when it cannot work.
 pub fn run(args: &CheckArgs) -> Result<ExitCode, Error> {
     let blocked = signals::block(signals::Policy::Script);
     let from_stdin = args.file == Path::new("-");
-    let source = if from_stdin {
-        read_stdin()?
-    } else {
-        files::read_script(&args.file)?
+    let is_notebook = notebook::is_notebook(&args.file);
+    if is_notebook && args.cost {
+        return Err(Error::NoForecast);
+    }
+    let source = match (from_stdin, is_notebook) {
+        (true, _) => read_stdin()?,
+        (_, true) => String::new(),
+        _ => files::read_script(&args.file)?,
     };
     let mut session = Session::new(SessionOptions {
         args: args.settings.iter().cloned().collect(),
@@ -27,7 +32,10 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode, Error> {
     let last_signal = blocked.watch(move || cell.interrupt());
     let mut screen = Screen::new(session.interrupt_handle(), true);
     let name = args.file.display().to_string();
-    let findings = session.check(&name, source.trim_start_matches('\u{feff}'), Unit::File);
+    let findings = match is_notebook {
+        true => notebook::check(&session, &args.file)?,
+        false => session.check(&name, source.trim_start_matches('\u{feff}'), Unit::File),
+    };
     for finding in &findings {
         screen.complain(finding);
     }

@@ -43,6 +43,34 @@ pub enum Error {
         /// Which.
         path: PathBuf,
     },
+    /// A file would be lost by a conversion.
+    #[error("`{}` exists already", path.display())]
+    Occupied {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A notebook that is none.
+    #[error("`{}` is no notebook: {reason}", path.display())]
+    Notebook {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file that cannot be converted.
+    #[error("cannot convert `{}`: {reason}", path.display())]
+    Convert {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Metric logs of a notebook.
+    #[error("`--log` is for scripts: a notebook keeps its outputs in its own file")]
+    NoLogs,
+    /// A forecast for a notebook.
+    #[error("`--cost` is for scripts")]
+    NoForecast,
     /// Standard input or output does not work.
     #[error("cannot {what}: {}", reason(source))]
     Stream {
@@ -85,6 +113,9 @@ impl Error {
                 ..
             } => Some(format!("did you mean `:{name}`?")),
             Error::Command { .. } => Some("`:help` lists the commands".into()),
+            Error::Occupied { .. } => Some("`--force` replaces it".into()),
+            Error::NoLogs => Some("`log_to(path)` in a cell writes metrics".into()),
+            Error::NoForecast => Some("`rhapsode convert` makes a script of a notebook".into()),
             Error::Exists { .. } => Some("`:save! FILE` replaces it".into()),
             _ => None,
         }

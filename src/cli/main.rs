@@ -8,6 +8,7 @@ mod doc;
 mod error;
 mod files;
 mod kernel;
+mod notebook;
 mod progress;
 mod repl;
 mod reproduce;
@@ -34,8 +35,10 @@ fn main() -> ExitCode {
     }
     finish(match Cli::parse().command {
         None => repl::run(),
+        Some(Command::Run(args)) if notebook::is_notebook(&args.file) => notebook::run(&args),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Reproduce(args)) => reproduce::run(&args),
+        Some(Command::Convert(args)) => notebook::convert(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Doc {
             html: Some(folder), ..

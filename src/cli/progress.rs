@@ -10,10 +10,8 @@ use std::{
 };
 
 use console::style;
-use indicatif::{
-    HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle,
-};
-use rhapsode_script::{Progress, ProgressState};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rhapsode_script::{Progress, ProgressState, duration_text};
 
 /// With a known number of steps.
 const BAR: &str =
@@ -220,16 +218,6 @@ fn speed_text(per_second: f64) -> String {
     }
 }
 
-/// `340 ms`, `4.2 s`, `3 minutes`.
-pub fn duration_text(duration: Duration) -> String {
-    match duration.as_secs_f64() {
-        seconds if seconds < 1e-3 => format!("{:.1} µs", seconds * 1e6),
-        seconds if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
-        seconds if seconds < 120.0 => format!("{seconds:.1} s"),
-        _ => HumanDuration(duration).to_string(),
-    }
-}
-
 /// Writes closing lines to standard error.
 pub fn write_lines(lines: &[String]) -> io::Result<()> {
     use io::Write;
@@ -326,12 +314,5 @@ mod tests {
             "0", "3", "0.3125", "12.35", "1234", "123457", "1.000e-5", "2.500e7", "NaN", "inf",
         ];
         assert_eq!(shown.map(number_text), expected);
-    }
-
-    #[test]
-    fn times_are_in_their_own_unit() {
-        let shown = [0.000_012_34, 0.012_34, 4.23, 185.0]
-            .map(|s| duration_text(Duration::from_secs_f64(s)));
-        assert_eq!(shown, ["12.3 µs", "12.3 ms", "4.2 s", "3 minutes"]);
     }
 }

@@ -1,10 +1,5 @@
 //! Small tables in the terminal.
 
-use rhapsode_script::Variable;
-
-/// The widest value that `:vars` shows.
-const WIDEST_VALUE: usize = 60;
-
 /// Rows in aligned columns, two spaces apart.
 pub fn render(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -36,23 +31,6 @@ pub fn indented(rows: &[Vec<String>]) -> String {
         .collect()
 }
 
-/// The table of a session's variables.
-pub fn variables(variables: &[Variable]) -> String {
-    let head =
-        ["name", "type", "value", "size"].map(|title| console::style(title).bold().to_string());
-    let mut rows = vec![head.to_vec()];
-    for variable in variables {
-        let value = variable.summary.replace('\n', " ");
-        rows.push(vec![
-            variable.name.clone(),
-            variable.kind.clone(),
-            console::truncate_str(&value, WIDEST_VALUE, "…").into_owned(),
-            variable.bytes.map(size_text).unwrap_or_default(),
-        ]);
-    }
-    render(&rows)
-}
-
 /// `512 B`, `3.1 KiB`, `1.5 GiB`.
 pub fn size_text(bytes: u64) -> String {
     let mut value = bytes as f64;
@@ -80,28 +58,6 @@ mod tests {
             vec!["ψψψ".into(), "two".into()],
         ];
         assert_eq!(render(&rows), "a    one\nψψψ  two\n");
-    }
-
-    #[test]
-    fn variables_show_type_value_and_size() {
-        let variable = Variable {
-            name: "x".into(),
-            kind: "Tensor".into(),
-            summary: "[2, 3] f32".into(),
-            bytes: Some(3_200),
-        };
-        let text = variables(&[variable]);
-        let lines: Vec<_> = console::strip_ansi_codes(&text)
-            .lines()
-            .map(str::to_string)
-            .collect();
-        assert_eq!(
-            lines,
-            [
-                "name  type    value       size",
-                "x     Tensor  [2, 3] f32  3.1 KiB"
-            ]
-        );
     }
 
     #[test]

@@ -77,6 +77,12 @@ pub enum Error {
     /// The work was ended before it was done.
     #[error("interrupted")]
     Interrupted,
+    /// A figure that a page cannot hold as data.
+    #[error("this figure has no interactive form: {reason}")]
+    Interactive {
+        /// Why not.
+        reason: &'static str,
+    },
     /// The picture could not be encoded.
     #[error("picture: {reason}")]
     Encode {
@@ -93,6 +99,9 @@ impl Error {
             Error::Shape { got, .. } if matches!(got.as_slice(), [.., 3, _, _]) => Some(
                 "colours come last: permute [3, height, width] to [height, width, 3]".to_string(),
             ),
+            Error::Interactive { .. } => {
+                Some("`fig.save(\"figure.html\")` writes a page to zoom and move in".to_string())
+            }
             _ => None,
         }
     }
@@ -112,6 +121,7 @@ impl Error {
             | Error::Many { .. }
             | Error::Axes { .. }
             | Error::Place { .. }
+            | Error::Interactive { .. }
             | Error::Interrupted
             | Error::Encode { .. } => None,
         }

@@ -29,8 +29,12 @@ mod panel;
 mod render;
 mod scale;
 mod thin;
+mod thumbnail;
+mod vega;
 
 pub use animation::{AnimateOptions, Animation};
 pub use color::{Color, ColorMap, Theme};
 pub use error::{Error, Result};
 pub use figure::{Figure, Points, Series};
+pub use thumbnail::thumbnail;
+pub use vega::MIME as VEGA_LITE;

@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use rhai::{
     AST, Caches, Dynamic, Engine, EvalAltResult, GlobalRuntimeState, Position, Scope, Stmt,
+    StmtBlock,
 };
 
 use crate::{
@@ -36,6 +37,13 @@ pub(crate) struct Machine {
     pub version: u64,
     /// Whether it is another shell than the main one.
     pub is_beside: bool,
+}
+
+/// Code that was read.
+pub(crate) struct Parsed {
+    ast: AST,
+    /// A `;` closes it: its last value is no output.
+    silent: bool,
 }
 
 /// Stands behind every statement: when its value does not come out, the statement has returned.
@@ -96,6 +104,9 @@ impl Machine {
 
     /// Help on a name: what is bound, or a function of the script.
     pub fn help(&self, name: &str) -> Result<Help, Diagnostic> {
+        if let Some(help) = crate::magic::help(name) {
+            return help;
+        }
         let unknown = || Diagnostic::new(Kind::Name, format!("no help on `{name}`"));
         let reference = self.context.reference();
         match self.of_script(name) {
@@ -120,6 +131,13 @@ impl Machine {
     /// Runs a cell: the value of its last expression, unless a `;` closes it.
     pub fn run(&mut self, source: &str, code: &str) -> Result<Option<Dynamic>, Diagnostic> {
         self.sources.insert(source, code);
+        let parsed = self.parse(source, code)?;
+        self.adopt_functions(&parsed, source);
+        self.run_parsed(source, &parsed)
+    }
+
+    /// Reads code that stands in a source that is known.
+    pub fn parse(&mut self, source: &str, code: &str) -> Result<Parsed, Diagnostic> {
         // A cell that cannot be read assigns nothing.
         let glance = self.is_beside.then(|| self.engine.compile(code).ok());
         self.take_over(glance.flatten().as_ref());
@@ -132,16 +150,45 @@ impl Machine {
             // Rhai lets the rest of the code be a comment.
             return Err(explain::parse::open_comment(source, code));
         }
-        self.adopt_functions(&ast, source);
-        let outcome = self.run_statements(source, &ast);
+        let silent = lexed.ends_with_semicolon();
+        Ok(Parsed { ast, silent })
+    }
+
+    /// Runs what was read, whose functions were adopted.
+    pub fn run_parsed(
+        &mut self,
+        source: &str,
+        parsed: &Parsed,
+    ) -> Result<Option<Dynamic>, Diagnostic> {
+        self.global.source = Some(source.into());
+        let outcome = self.run_statements(source, &parsed.ast);
         self.forget_shadowed(self.scope.len());
         self.hand_over();
         let value = outcome?;
-        Ok(value.filter(|_| !lexed.ends_with_semicolon()))
+        Ok(value.filter(|_| !parsed.silent))
+    }
+
+    /// Runs code as a block of its own, whose variables end with it: for measuring.
+    pub fn run_block(&mut self, source: &str, parsed: &Parsed) -> Result<(), Diagnostic> {
+        let statements = parsed.ast.statements().iter().cloned();
+        let block = StmtBlock::new(statements, Position::new(1, 1), Position::NONE);
+        let mut caches = Caches::new();
+        self.global.source = Some(source.into());
+        let _ = self.run_statement(&mut caches, &[Stmt::Block(Box::new(block))], source)?;
+        Ok(())
+    }
+
+    /// Makes a variable of the notebook, as `let` does.
+    pub fn define(&mut self, name: &str, value: Dynamic) {
+        self.scope.push_dynamic(name.to_string(), value);
+        self.share_variables();
+        self.forget_shadowed(self.scope.len());
+        self.hand_over();
     }
 
     /// Takes over the functions of a cell; a redefinition replaces.
-    fn adopt_functions(&mut self, ast: &AST, source: &str) {
+    pub fn adopt_functions(&mut self, parsed: &Parsed, source: &str) {
+        let ast = &parsed.ast;
         for function in ast.iter_functions() {
             self.sources
                 .define(function.name, function.params.len(), source);
@@ -153,7 +200,6 @@ impl Machine {
             .set_functions(self.functions.shared_lib().clone());
         self.global.lib.clear();
         self.global.lib.push(self.functions.shared_lib().clone());
-        self.global.source = Some(source.into());
     }
 
     fn run_statements(&mut self, source: &str, ast: &AST) -> Result<Option<Dynamic>, Diagnostic> {

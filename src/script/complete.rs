@@ -12,13 +12,19 @@ use crate::{
 mod items;
 mod scene;
 
-pub(crate) use items::{complete, inspect};
+pub(crate) use items::{complete, complete_code, files, inspect, inspect_code};
 
 /// Columns of one level.
 const INDENT: usize = 4;
 
-/// Whether code can be run as it stands.
+/// Whether a cell can be run as it stands.
 pub(crate) fn completeness(engine: &Engine, code: &str) -> Completeness {
+    let of_magics = crate::magic::completeness(engine, code);
+    of_magics.unwrap_or_else(|| completeness_of_code(engine, code))
+}
+
+/// The same, of a cell without magics.
+pub(crate) fn completeness_of_code(engine: &Engine, code: &str) -> Completeness {
     let lexed = lex(code);
     if lexed.open {
         return Completeness::Incomplete(0);

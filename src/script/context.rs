@@ -20,6 +20,7 @@ use crate::{
     bind::run::Training,
     fault::{Fault, interrupted},
     help::Reference,
+    magic::Captured,
     modules::Modules,
     running::{self, Running},
     sources::Sources,
@@ -67,7 +68,10 @@ pub(crate) struct Context {
     logs: Mutex<Vec<Attached>>,
     args: BTreeMap<String, String>,
     read_args: Mutex<HashSet<String>>,
-    folder: PathBuf,
+    // Where relative paths begin: `%cd` changes it.
+    folder: Mutex<PathBuf>,
+    // What `%env` has set for commands.
+    environment: Mutex<BTreeMap<String, String>>,
     started: Instant,
     reference: OnceLock<Arc<Reference>>,
     // What a closure needs that library code calls after the call that it was given to. Weak:
@@ -122,7 +126,8 @@ impl Context {
             logs: Mutex::default(),
             args,
             read_args: Mutex::default(),
-            folder,
+            folder: Mutex::new(folder),
+            environment: Mutex::default(),
             started: Instant::now(),
             reference: OnceLock::new(),
             engine: OnceLock::new(),
@@ -304,7 +309,36 @@ impl Context {
 
     /// A path of the script, relative to its folder.
     pub fn path(&self, path: &str) -> PathBuf {
-        self.folder.join(Path::new(path))
+        lock(&self.folder).join(Path::new(path))
+    }
+
+    /// Where relative paths begin.
+    pub fn folder(&self) -> PathBuf {
+        let folder = lock(&self.folder).clone();
+        match folder.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => folder,
+        }
+    }
+
+    /// Relative paths begin in another folder from here on.
+    pub fn set_folder(&self, folder: PathBuf) {
+        *lock(&self.folder) = folder;
+    }
+
+    /// What the session has set in the environment of the commands that it runs.
+    pub fn environment(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        lock(&self.environment)
+    }
+
+    /// Keeps what is printed and shown from here on, until [`release`](Self::release).
+    pub fn capture(&self) {
+        running::ask(&self.main, |cell| cell.capture());
+    }
+
+    /// What was kept since [`capture`](Self::capture).
+    pub fn release(&self) -> Captured {
+        running::ask(&self.main, |cell| cell.release())
     }
 
     /// When the session began.

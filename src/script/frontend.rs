@@ -70,6 +70,8 @@ pub enum Event {
     Progress(Progress),
     /// A line for the metrics file.
     Record(Record),
+    /// Text for the next cell (`%load`), to be edited and run: it stands in place of the running one, or behind it.
+    NextInput(String),
     /// A question; the answer (or `None` where nobody can answer) goes to `reply`.
     Input {
         /// What to print before the cursor.
@@ -100,6 +102,8 @@ pub struct Recorder {
     pub progress: Vec<Progress>,
     /// All metric records.
     pub records: Vec<Record>,
+    /// What was put into the next cell.
+    pub next_input: Option<String>,
 }
 
 impl Frontend for Recorder {
@@ -116,6 +120,7 @@ impl Frontend for Recorder {
                 }
             }
             Event::Record(record) => self.records.push(record),
+            Event::NextInput(text) => self.next_input = Some(text),
             Event::Input { reply, .. } => {
                 // The asking side may be gone; then nobody waits for the answer.
                 let _ = reply.send(None);

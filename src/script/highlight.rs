@@ -12,6 +12,15 @@ use crate::{
 
 /// Colours for code that may be unfinished; everything but white space is covered.
 pub(crate) fn highlight(machine: &Machine, code: &str) -> Vec<Token> {
+    let Some((code, mut tokens)) = crate::magic::highlight(code) else {
+        return of_code(machine, code);
+    };
+    tokens.extend(of_code(machine, &code));
+    tokens.sort_by_key(|token| token.start);
+    tokens
+}
+
+fn of_code(machine: &Machine, code: &str) -> Vec<Token> {
     let lexed = lex(code);
     let functions = known_functions(machine, &lexed);
     let maps = map_braces(&lexed);

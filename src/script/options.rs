@@ -28,8 +28,8 @@ where
     read_besides(map, &[])
 }
 
-/// Like [`read`], for maps that also hold what no struct can: closures and tensors, which the
-/// binding has taken out by the names in `besides`.
+/// Like [`read`], for maps that also hold what the struct does not, such as closures and tensors: the
+/// binding reads them by the names in `besides`.
 pub(crate) fn read_besides<T>(map: &Map, besides: &[&str]) -> Result<T, Fault>
 where
     T: DeserializeOwned + JsonSchema + 'static,
@@ -110,7 +110,8 @@ impl Reader<'_> {
                 Some((_, schema)) => {
                     object.insert(key.to_string(), self.value(schema, value, path)?);
                 }
-                // What is taken out by the binding is not there any more at the top.
+                // The binding reads it itself, whether it has taken it out or not.
+                None if path.len() == 1 && self.besides.contains(&key.as_str()) => {}
                 None => return Err(unknown(path, &names)),
             }
             path.pop();

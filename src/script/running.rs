@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{Event, context::lock};
+use crate::{Event, context::lock, magic::Captured};
 
 /// How long a script may go on after long work returned early because of an interrupt: enough to
 /// assign its result, too short to start anything else. In nanoseconds.
@@ -26,6 +26,8 @@ thread_local! {
 /// The cell of one shell: the running one, or none.
 pub(crate) struct Running {
     port: Mutex<Option<SyncSender<Event>>>,
+    // What cells with `%%capture` keep to themselves, the innermost last.
+    captures: Mutex<Vec<Captured>>,
     /// The flag that stops it.
     pub interrupt: Arc<AtomicBool>,
     // When long work returned early because of an interrupt, in nanoseconds since `started`; 0 for never. Read at
@@ -42,6 +44,7 @@ impl Default for Running {
     fn default() -> Self {
         Self {
             port: Mutex::default(),
+            captures: Mutex::default(),
             interrupt: Arc::default(),
             yielded: AtomicU64::new(0),
             prepared: AtomicBool::new(false),
@@ -72,6 +75,8 @@ impl Running {
             self.interrupt.store(false, Ordering::SeqCst);
         }
         self.yielded.store(0, Ordering::SeqCst);
+        // A panic may have ended a cell that was keeping its output.
+        lock(&self.captures).clear();
         *lock(&self.port) = Some(port);
     }
 
@@ -82,12 +87,27 @@ impl Running {
 
     /// Tells the front end something. When it is gone, the cell has nobody to work for and stops.
     pub fn send(&self, event: Event) {
+        let event = match lock(&self.captures).last_mut() {
+            Some(captured) => captured.take(event),
+            None => Some(event),
+        };
         let port = lock(&self.port).clone();
         if let Some(port) = port
+            && let Some(event) = event
             && port.send(event).is_err()
         {
             self.interrupt.store(true, Ordering::SeqCst);
         }
+    }
+
+    /// Keeps what is printed and shown from here on, until [`release`](Self::release).
+    pub fn capture(&self) {
+        lock(&self.captures).push(Captured::default());
+    }
+
+    /// What was kept since [`capture`](Self::capture).
+    pub fn release(&self) -> Captured {
+        lock(&self.captures).pop().unwrap_or_default()
     }
 
     /// Whether the user wants the running work to stop.

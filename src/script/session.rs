@@ -227,7 +227,7 @@ impl Session {
             return Ok(None);
         }
         let source = format!("cell {}", self.context.next_cell());
-        self.run(&source, code, io)
+        self.run(&source, code, crate::Unit::Cell, io)
     }
 
     /// Like `execute` with a name for the cell, which errors tell: a notebook numbers its cells itself.
@@ -239,7 +239,7 @@ impl Session {
     ) -> Result<Option<Display>, Diagnostic> {
         match code.trim().is_empty() {
             true => Ok(None),
-            false => self.run(name, code, io),
+            false => self.run(name, code, crate::Unit::Cell, io),
         }
     }
 
@@ -266,13 +266,15 @@ impl Session {
         let code = String::from_utf8(bytes).map_err(|_| {
             Diagnostic::new(Kind::Io, format!("`{name}` is not a text file in UTF-8"))
         })?;
-        self.run(&name, code.trim_start_matches('\u{feff}'), io)
+        let code = code.trim_start_matches('\u{feff}');
+        self.run(&name, code, crate::Unit::File, io)
     }
 
     fn run(
         &mut self,
         source: &str,
         code: &str,
+        unit: crate::Unit,
         io: &mut dyn Frontend,
     ) -> Result<Option<Display>, Diagnostic> {
         if let Some(refused) = &self.refused {
@@ -303,7 +305,7 @@ impl Session {
                 let flag = Arc::clone(&running.interrupt);
                 running::on_this_thread(&running, || {
                     rhapsode_tensor::interrupt::with_flag(flag, || {
-                        crate::room::with(room, || guarded(&mut machine, &source, &code))
+                        crate::room::with(room, || guarded(&mut machine, &source, &code, unit))
                     })
                 })
             };
@@ -346,6 +348,14 @@ impl Session {
         let found = self.machine.as_ref().and_then(|machine| {
             on_large_stack(|| crate::check::check(machine, source, code, unit))
         });
+        found.unwrap_or_default()
+    }
+
+    /// The same of the cells of a notebook, which see what those before them declare. Places say `NAME, cell 3`.
+    pub fn check_cells(&self, name: &str, cells: &[String]) -> Vec<Diagnostic> {
+        let machine = self.machine.as_ref();
+        let found = machine
+            .and_then(|machine| on_large_stack(|| crate::check::cells(machine, name, cells)));
         found.unwrap_or_default()
     }
 
@@ -518,10 +528,15 @@ impl Drop for EndOfCell<'_> {
 }
 
 /// Runs a cell and makes a diagnostic of a panic.
-fn guarded(machine: &mut Machine, source: &str, code: &str) -> Result<Option<Display>, Diagnostic> {
+fn guarded(
+    machine: &mut Machine,
+    source: &str,
+    code: &str,
+    unit: crate::Unit,
+) -> Result<Option<Display>, Diagnostic> {
     panics::quietly(|| {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let value = machine.run(source, code)?;
+            let value = crate::magic::run(machine, source, code, unit)?;
             Ok(value.and_then(|value| machine.display(&value)))
         }));
         outcome.unwrap_or_else(|payload| {

@@ -162,7 +162,8 @@ impl Types {
             return None;
         }
         let rich = self.of(value).and_then(|kind| (kind.display)(value));
-        Some(rich.unwrap_or_else(|| Display::text(self.repr(value))))
+        let display = rich.unwrap_or_else(|| Display::text(self.repr(value)));
+        Some(display.within_budget())
     }
 
     /// A value as one would type it, long lists cut.

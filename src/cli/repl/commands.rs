@@ -1,12 +1,13 @@
-//! The commands of the REPL: a table of name, help and function.
+//! The commands of the REPL, which are about the program: a table of name, help and function. What is about the session is
+//! a magic, `%vars`, and has that one implementation; `:vars` is another spelling of it.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use rhapsode_script::nearest;
+use rhapsode_script::{magic_names, nearest};
 use rustyline::completion::Pair;
 
 use super::Repl;
-use crate::{error::Error, files, progress::duration_text, table};
+use crate::{error::Error, files, table};
 
 /// Whether the REPL goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,18 +39,6 @@ pub const ALL: &[Command] = &[
         run: help,
     },
     Command {
-        name: "vars",
-        arguments: "",
-        help: "lists the variables with type, value and size",
-        run: vars,
-    },
-    Command {
-        name: "time",
-        arguments: "CODE",
-        help: "runs code and says how long it took",
-        run: time,
-    },
-    Command {
         name: "save",
         arguments: "FILE",
         help: "writes the cells that worked as a script; :save! replaces a file",
@@ -64,14 +53,8 @@ pub const ALL: &[Command] = &[
     Command {
         name: "load",
         arguments: "FILE",
-        help: "runs a script in this session",
+        help: "runs a script in this session, like %run; :save then writes its text",
         run: load,
-    },
-    Command {
-        name: "reset",
-        arguments: "",
-        help: "forgets all variables and functions",
-        run: reset,
     },
     Command {
         name: "quit",
@@ -81,18 +64,25 @@ pub const ALL: &[Command] = &[
     },
 ];
 
+/// Whether a command is given code: the magics that are.
+pub fn takes_code(name: &str) -> bool {
+    matches!(name, "time" | "timeit")
+}
+
 /// Runs a command by its name.
 pub fn run(repl: &mut Repl, name: &str, arguments: &str) -> Result<Flow, Error> {
-    match ALL.iter().find(|command| command.name == name) {
-        Some(command) => (command.run)(repl, arguments),
-        None => {
-            let nearest = nearest(name, ALL.iter().map(|command| command.name));
-            Err(Error::Command {
-                name: name.to_string(),
-                nearest,
-            })
-        }
+    if let Some(command) = ALL.iter().find(|command| command.name == name) {
+        return (command.run)(repl, arguments);
     }
+    if magic_names().any(|magic| magic == name) {
+        repl.execute(&format!("%{name} {arguments}"));
+        return Ok(Flow::Continue);
+    }
+    let commands = ALL.iter().map(|command| command.name);
+    Err(Error::Command {
+        name: name.to_string(),
+        nearest: nearest(name, commands.chain(magic_names())),
+    })
 }
 
 /// The commands that begin like this, for Tab.
@@ -110,7 +100,7 @@ pub fn complete(prefix: &str) -> Vec<Pair> {
 
 fn help(repl: &mut Repl, name: &str) -> Result<Flow, Error> {
     if !name.is_empty() {
-        repl.help(name);
+        repl.execute(&format!("?{name}"));
         return Ok(Flow::Continue);
     }
     let commands = ALL.iter().filter(|command| command.name != "save!");
@@ -121,6 +111,10 @@ fn help(repl: &mut Repl, name: &str) -> Result<Flow, Error> {
         (
             "?NAME  NAME?",
             "help on a function, method or module, e.g. ?plot",
+        ),
+        (
+            "%vars  !ls  %%bash",
+            "what else a cell can ask for: %lsmagic lists it",
         ),
         ("Tab", "completes names, and option keys inside #{ }"),
         (
@@ -136,29 +130,6 @@ fn help(repl: &mut Repl, name: &str) -> Result<Flow, Error> {
         rows.push(vec![keys.to_string(), what.to_string()]);
     }
     repl.screen.lines(&table::render(&rows));
-    Ok(Flow::Continue)
-}
-
-fn vars(repl: &mut Repl, _: &str) -> Result<Flow, Error> {
-    let variables = repl.shared.session().variables();
-    let text = if variables.is_empty() {
-        "no variables yet".to_string()
-    } else {
-        table::variables(&variables)
-    };
-    repl.screen.lines(&text);
-    Ok(Flow::Continue)
-}
-
-fn time(repl: &mut Repl, code: &str) -> Result<Flow, Error> {
-    if code.is_empty() {
-        return Err(Error::Argument {
-            command: "time",
-            what: "code to run",
-        });
-    }
-    let took: Duration = repl.execute(code);
-    repl.screen.lines(&format!("took {}", duration_text(took)));
     Ok(Flow::Continue)
 }
 
@@ -190,13 +161,6 @@ fn load(repl: &mut Repl, file: &str) -> Result<Flow, Error> {
         });
     }
     repl.load(Path::new(file))?;
-    Ok(Flow::Continue)
-}
-
-fn reset(repl: &mut Repl, _: &str) -> Result<Flow, Error> {
-    repl.shared.session().reset();
-    repl.log.clear();
-    repl.screen.lines("forgot all variables and functions");
     Ok(Flow::Continue)
 }
 

@@ -90,14 +90,13 @@ impl Completer for Language {
             return match command.split_once(' ') {
                 None => Ok((0, commands::complete(command))),
                 Some(("load" | "save" | "save!", _)) => self.files.complete(line, pos, ctx),
-                Some(("time" | "help", code)) => {
+                Some((name, code)) if name == "help" || commands::takes_code(name) => {
                     Ok(self.complete_code(line, pos, typed.len() - code.len()))
                 }
                 Some(_) => Ok((pos, Vec::new())),
             };
         }
-        let start = usize::from(typed.starts_with('?'));
-        Ok(self.complete_code(line, pos, start))
+        Ok(self.complete_code(line, pos, 0))
     }
 }
 
@@ -160,10 +159,7 @@ impl Hinter for Language {
 
 impl Highlighter for Language {
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
-        let code = match Input::parse(line) {
-            Input::Code(code) | Input::Command("time", code) => code,
-            Input::Command(..) | Input::Help(_) => "",
-        };
+        let code = Input::parse(line).code().unwrap_or("");
         let head = line.len() - code.len();
         let tokens = self.shared.session().highlight(code);
         let (head, code) = (

@@ -1,15 +1,15 @@
-//! What a line asks of the REPL: a command, help or code, and whether it is all there.
+//! What a line asks of the REPL: a command or a cell, and whether it is all there.
 
 use rhapsode_script::{Completeness, Session};
+
+use super::commands;
 
 /// What a line asks of the REPL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input<'a> {
     /// `:name arguments`.
     Command(&'a str, &'a str),
-    /// `?name` or `name?`.
-    Help(&'a str),
-    /// A cell.
+    /// A cell, which may ask for help (`?name`) or for other magics.
     Code(&'a str),
 }
 
@@ -26,32 +26,16 @@ impl<'a> Input<'a> {
                 .unwrap_or((command, ""));
             return Input::Command(name, arguments.trim());
         }
-        if let Some(name) = trimmed.strip_prefix('?') {
-            return Input::Help(name.trim());
-        }
-        match trimmed.strip_suffix('?') {
-            Some(name) if is_path(name) => Input::Help(name),
-            _ => Input::Code(text),
-        }
+        Input::Code(text)
     }
 
-    /// The part that is code.
+    /// The part that is code: `:time f(x)` is another spelling of `%time f(x)`.
     pub fn code(self) -> Option<&'a str> {
         match self {
-            Input::Code(code) | Input::Command("time", code) => Some(code),
-            Input::Command(..) | Input::Help(_) => None,
+            Input::Code(code) => Some(code),
+            Input::Command(name, code) => (commands::takes_code(name)).then_some(code),
         }
     }
-}
-
-/// Whether a text is a name such as `flow::rectified` or `model.fit`.
-fn is_path(text: &str) -> bool {
-    let is_name = |part: &str| {
-        let mut chars = part.chars();
-        chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
-            && chars.all(|c| c.is_alphanumeric() || c == '_')
-    };
-    text.replace("::", ".").split('.').all(is_name)
 }
 
 /// How much to indent the next line, if the text is not complete. Two empty lines end any cell.
@@ -64,6 +48,8 @@ pub fn missing(session: &Session, text: &str) -> Option<usize> {
         .filter(|line| line.trim().is_empty())
         .count()
         == 2;
+    // A line that was read has its end, which an editor's last line has not.
+    let code = code.strip_suffix('\n').unwrap_or(code);
     match session.is_complete(code) {
         Completeness::Incomplete(indent) if !given_up => Some(indent),
         _ => None,
@@ -80,17 +66,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_commands_questions_or_code() {
+    fn lines_are_commands_or_cells() {
         assert_eq!(Input::parse(":time f(1)"), Input::Command("time", "f(1)"));
         assert_eq!(Input::parse("  :quit "), Input::Command("quit", ""));
-        assert_eq!(
-            Input::parse("?flow::rectified"),
-            Input::Help("flow::rectified")
-        );
-        assert_eq!(Input::parse("model.fit?"), Input::Help("model.fit"));
-        assert_eq!(Input::parse("?"), Input::Help(""));
         assert_eq!(Input::parse("let x = 1;"), Input::Code("let x = 1;"));
         assert_eq!(Input::parse("1 + 1 ?"), Input::Code("1 + 1 ?"));
-        assert_eq!(Input::parse("\"why?"), Input::Code("\"why?"));
+        assert_eq!(Input::parse("?plot"), Input::Code("?plot"));
+        assert_eq!(Input::parse(":time f(").code(), Some("f("));
+        assert_eq!(Input::parse(":save f(").code(), None);
     }
 }

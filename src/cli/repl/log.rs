@@ -1,6 +1,6 @@
 //! The cells that worked, for `:save`.
 
-use rhapsode_script::{Completeness, Session};
+use rhapsode_script::{Completeness, MagicLines, Session};
 
 /// The cells that worked, as the statements of a script.
 #[derive(Default)]
@@ -10,8 +10,16 @@ pub struct Log {
 
 impl Log {
     /// Adds a cell that worked; `shown` when it had an output. In a script only the last value is shown, so
-    /// an expression that was shown becomes `show(..)`, and a statement gets the `;` that a cell may omit.
+    /// an expression that was shown becomes `show(..)`, and a statement gets the `;` that a cell may omit. Magics, which
+    /// no script has, become comments.
     pub fn add(&mut self, session: &Session, code: &str, shown: bool) {
+        let magics = MagicLines::of(code);
+        let lines = code.split('\n').enumerate();
+        let lines = lines.map(|(i, line)| match magics.contains(i) {
+            true => format!("//> {line}"),
+            false => line.to_string(),
+        });
+        let code = lines.collect::<Vec<_>>().join("\n");
         let is_code = |text: String| session.is_complete(&text) == Completeness::Complete;
         let code = code.trim_end();
         // A comment at the end would swallow what is put behind it.

@@ -11,7 +11,6 @@ use std::{
     io::{self, BufRead, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, Instant},
 };
 
 use rhapsode_script::{
@@ -43,6 +42,7 @@ pub fn run() -> Result<ExitCode, Error> {
         shared: Shared::new(session),
         screen,
         log: Log::default(),
+        next: None,
         cells: 0,
         failed: false,
     };
@@ -60,6 +60,8 @@ pub struct Repl {
     screen: Screen,
     /// The cells that worked.
     log: Log,
+    /// What `%load` has put into the next cell.
+    next: Option<String>,
     /// Cells that were run.
     cells: usize,
     /// Whether anything went wrong.
@@ -67,26 +69,37 @@ pub struct Repl {
 }
 
 /// Prints what a cell does.
-struct Printer<'a>(&'a mut Screen);
+struct Printer<'a> {
+    screen: &'a mut Screen,
+    /// Where the text of the next cell goes.
+    next: &'a mut Option<String>,
+}
+
+impl<'a> Printer<'a> {
+    fn of(screen: &'a mut Screen, next: &'a mut Option<String>) -> Self {
+        Self { screen, next }
+    }
+}
 
 impl Frontend for Printer<'_> {
     fn event(&mut self, event: Event) {
         match event {
-            Event::Stdout(text) => self.0.stdout(&text),
-            Event::Stderr(text) => self.0.stderr(&text),
-            Event::Display(display) => self.0.display(&display),
-            Event::UpdateDisplay(display) => self.0.update(display),
-            Event::Clear { wait } => self.0.clear(wait),
-            Event::Progress(progress) => self.0.progress(progress),
+            Event::Stdout(text) => self.screen.stdout(&text),
+            Event::Stderr(text) => self.screen.stderr(&text),
+            Event::Display(display) => self.screen.display(&display),
+            Event::UpdateDisplay(display) => self.screen.update(display),
+            Event::Clear { wait } => self.screen.clear(wait),
+            Event::Progress(progress) => self.screen.progress(progress),
             // The progress line shows the newest metrics; a file of them is the runner's.
             Event::Record(_) => {}
+            Event::NextInput(text) => *self.next = Some(text),
             Event::Input {
                 prompt,
                 password,
                 reply,
             } => {
                 // The asking cell may have been stopped; then nobody waits for the answer.
-                let _ = reply.send(self.0.ask(&prompt, password));
+                let _ = reply.send(self.screen.ask(&prompt, password));
             }
         }
     }
@@ -102,11 +115,16 @@ impl Repl {
             let _ = editor.load_history(path);
         }
         self.screen.prose(&format!(
-            "Rhapsode {}  ·  :help lists commands, ?NAME explains a name, Tab completes, Ctrl-D leaves",
+            "Rhapsode {}  ·  :help lists commands, %lsmagic magics, ?NAME explains a name, Tab completes, Ctrl-D leaves",
             env!("CARGO_PKG_VERSION")
         ));
         loop {
-            match editor.readline(&format!("[{}]> ", self.cells + 1)) {
+            let prompt = format!("[{}]> ", self.cells + 1);
+            let line = match self.next.take() {
+                Some(text) => editor.readline_with_initial(&prompt, (text.trim_end(), "")),
+                None => editor.readline(&prompt),
+            };
+            match line {
                 Ok(text) => {
                     self.remember(&mut editor, history.as_ref(), &text);
                     if self.take(&text) == Flow::Quit {
@@ -191,6 +209,10 @@ impl Repl {
             {
                 return Ok(());
             }
+            if let Some(loaded) = self.next.take() {
+                // Nobody can edit it here.
+                self.screen.lines(&loaded);
+            }
         }
         self.take(&text);
         Ok(())
@@ -200,11 +222,7 @@ impl Repl {
     fn take(&mut self, text: &str) -> Flow {
         match Input::parse(text) {
             Input::Code(code) if code.trim().is_empty() => {}
-            Input::Code(code) => {
-                self.execute(code.trim_end());
-            }
-            Input::Help("") => return self.command("help", ""),
-            Input::Help(name) => self.help(name),
+            Input::Code(code) => self.execute(code.trim_end()),
             Input::Command(name, arguments) => return self.command(name, arguments),
         }
         Flow::Continue
@@ -220,23 +238,23 @@ impl Repl {
         })
     }
 
-    /// Runs a cell and shows its output; gives the time that it took.
-    fn execute(&mut self, code: &str) -> Duration {
+    /// Runs a cell and shows its output.
+    fn execute(&mut self, code: &str) {
         self.cells += 1;
         let shared = self.shared.clone();
-        let started = Instant::now();
         let mut session = shared.session();
         // The window may have been made larger since the last cell.
         if let Some((columns, rows)) = self.screen.size() {
             session.set_terminal(columns, rows);
         }
-        let result = session.execute(code, &mut Printer(&mut self.screen));
+        let result = session.execute(code, &mut Printer::of(&mut self.screen, &mut self.next));
         drop(session);
-        let took = started.elapsed();
         if let Some(shown) = self.finish(result) {
             self.log.add(&shared.session(), code, shown);
         }
-        took
+        if code.trim_start().starts_with("%reset") {
+            self.log.clear();
+        }
     }
 
     /// Runs a script in the session.
@@ -245,7 +263,7 @@ impl Repl {
         let shared = self.shared.clone();
         let result = shared
             .session()
-            .execute_file(path, &mut Printer(&mut self.screen));
+            .execute_file(path, &mut Printer::of(&mut self.screen, &mut self.next));
         if let Some(shown) = self.finish(result) {
             self.log.add_file(
                 &shared.session(),
@@ -277,22 +295,6 @@ impl Repl {
                 self.complain(&error);
                 None
             }
-        }
-    }
-
-    /// Shows help on a name; `model.fit` is looked up by what the variable `model` holds.
-    fn help(&mut self, name: &str) {
-        let session = self.shared.session();
-        // A question in words is no code.
-        let of_code = (!name.contains(' ')).then(|| session.inspect(name, name.chars().count()));
-        let help = match of_code.flatten() {
-            Some(help) => Ok(help),
-            None => session.help(name),
-        };
-        drop(session);
-        match help {
-            Ok(help) => self.screen.prose(&help.text),
-            Err(error) => self.complain(&error),
         }
     }
 

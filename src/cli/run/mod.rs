@@ -85,7 +85,7 @@ fn warn_of_unread(session: &Session, source: &str, screen: &mut Screen) {
 }
 
 /// What the language says about a device that is not there, before anything is done on it.
-fn wrong_device(session: &mut Session, device: &str) -> Option<Diagnostic> {
+pub fn wrong_device(session: &mut Session, device: &str) -> Option<Diagnostic> {
     if device == "cpu" {
         return None;
     }
@@ -136,6 +136,8 @@ impl Frontend for Runner {
                 let written = self.outputs.record(&record);
                 self.note(written);
             }
+            // A script has no next cell: only cells have magics.
+            Event::NextInput(_) => {}
             Event::Input {
                 prompt,
                 password,

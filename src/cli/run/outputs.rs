@@ -47,7 +47,10 @@ impl Outputs {
         let mut outputs = Self {
             folder,
             manifest: Manifest::new(args, source, now),
-            formats: args.log.clone(),
+            formats: match args.log.is_empty() {
+                true => vec![Format::Jsonl],
+                false => args.log.clone(),
+            },
             logs: Vec::new(),
             figures: 0,
             numbers: BTreeMap::new(),

@@ -153,6 +153,7 @@ impl Screen {
                 self.lines(&picture);
                 self.extent.forget();
             }
+            None if display.get("text/markdown").is_some() => self.prose(display.plain()),
             None => {
                 let coloured = display.get("text/x-ansi");
                 let coloured = coloured.filter(|_| self.terminal && self.colours_stdout());

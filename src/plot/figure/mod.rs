@@ -31,12 +31,15 @@ pub use overlay::OverlayOptions;
 pub use quiver::QuiverOptions;
 pub use scatter::{Points, ScatterOptions};
 
+pub(crate) use options::color_range;
+
 use crate::color::{Palette, Theme};
 use crate::error::Result;
 use crate::layout::{self, Scene};
 use crate::mark::Rect;
 use crate::panel::Placed;
 use crate::render;
+use crate::vega;
 use schemars::{Schema, schema_for};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -63,12 +66,14 @@ trait Plot: Debug + Send + Sync {
 #[derive(Debug, Clone)]
 pub struct Figure {
     plot: Arc<dyn Plot>,
+    interactive: bool,
 }
 
 impl Figure {
     fn new(plot: impl Plot + 'static) -> Self {
         Self {
             plot: Arc::new(plot),
+            interactive: false,
         }
     }
 
@@ -122,6 +127,31 @@ impl Figure {
         };
         let scenes: Vec<Scene> = themes.into_iter().map(|theme| self.scene(theme)).collect();
         render::html::page(&scenes, &self.describe())
+    }
+
+    /// The figure, wanted to zoom and move in where it is shown. Errors as [`vega`](Self::vega) does.
+    pub fn interactive(self) -> Result<Self> {
+        self.vega()?;
+        Ok(Self {
+            interactive: true,
+            ..self
+        })
+    }
+
+    /// Whether it is wanted to zoom and move in.
+    pub fn is_interactive(&self) -> bool {
+        self.interactive
+    }
+
+    /// The figure as a Vega-Lite specification, to zoom and move in where it is shown. Errors if it is made of what
+    /// Vega-Lite does not draw, or of too much.
+    pub fn vega(&self) -> Result<String> {
+        vega::draw(self)
+    }
+
+    /// The title, if it has one.
+    pub(crate) fn title(&self) -> Option<&str> {
+        Some(self.plot.title()).filter(|title| !title.is_empty())
     }
 
     /// What is seen in `area`.

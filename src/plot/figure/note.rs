@@ -111,12 +111,15 @@ impl Figure {
             });
         }
         let color = options.color.as_deref().map(color::parse).transpose()?;
-        Ok(Self::new(Noted {
-            base: self.clone(),
-            note,
-            color,
-            options,
-        }))
+        Ok(Self {
+            interactive: self.interactive,
+            ..Self::new(Noted {
+                base: self.clone(),
+                note,
+                color,
+                options,
+            })
+        })
     }
 }
 

@@ -20,6 +20,7 @@ mod output;
 mod plot;
 mod progress;
 pub(crate) mod report;
+mod rich;
 pub(crate) mod run;
 pub(crate) mod session;
 mod tensor;
@@ -29,7 +30,8 @@ use rhapsode_models::metric::Measure;
 
 pub(crate) use closure::Closure;
 pub(crate) use guard::enter;
-pub(crate) use output::escape;
+pub(crate) use output::{escape, help_display, overview, variable_table};
+pub(crate) use rich::Rich;
 
 use crate::{
     Kind, Variable,
@@ -45,6 +47,8 @@ pub(crate) type Outcome<T> = Result<T, Box<EvalAltResult>>;
 pub(crate) fn all(library: &mut Library) {
     session::bind(library);
     output::bind(library);
+    rich::bind(library);
+    crate::magic::bind(library);
     cite::bind(library);
     progress::bind(library);
     report::bind(library);
@@ -120,6 +124,12 @@ pub(crate) fn number(value: &Dynamic) -> Option<f64> {
         .ok()
         .or_else(|| value.as_int().ok().map(|int| int as f64))
         .or_else(|| Some(value.read_lock::<Measure>()?.value))
+}
+
+/// Bytes as a notebook holds them.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    STANDARD.encode(bytes)
 }
 
 /// What the system says about a file, without its number.

@@ -2,6 +2,7 @@
 //! `help` and `vars`, which show what is known.
 
 use rhai::{Dynamic, FnPtr, ImmutableString, NativeCallContext};
+use unicode_width::UnicodeWidthStr;
 
 use super::Outcome;
 use crate::{
@@ -308,12 +309,13 @@ fn name_of(context: &Context, what: &Dynamic) -> String {
         .map_or(String::new(), |reference| reference.types.name(what))
 }
 
-fn help_display(help: &Help) -> Display {
+/// Help as it is shown.
+pub(crate) fn help_display(help: &Help) -> Display {
     Display::text(&help.text).with("text/markdown", &help.markdown)
 }
 
 /// Modules and global functions, each with its summary.
-fn overview(reference: &Reference) -> Display {
+pub(crate) fn overview(reference: &Reference) -> Display {
     let (mut text, mut markdown) = (String::new(), String::new());
     let mut section = |title: &str, rows: Vec<(String, String)>| {
         let width = rows
@@ -372,24 +374,37 @@ fn overview(reference: &Reference) -> Display {
     Display::text(text.trim_end()).with("text/markdown", markdown.trim_end())
 }
 
+/// The widest value that a list of variables shows as text.
+const WIDEST_VALUE: usize = 60;
+
 /// A table of variables, as text and as HTML.
-fn variable_table(variables: &[Variable]) -> Display {
+pub(crate) fn variable_table(variables: &[Variable]) -> Display {
     if variables.is_empty() {
         return Display::text("no variables");
     }
-    let columns = |pick: fn(&Variable) -> &str| {
-        variables
-            .iter()
-            .map(|v| pick(v).chars().count())
-            .max()
-            .unwrap_or(0)
+    let head = ["name", "type", "value", "size"].map(str::to_string);
+    let row = |variable: &Variable| {
+        let value = crate::value::shorten(&variable.summary, WIDEST_VALUE);
+        let size = variable.bytes.map_or(String::new(), memory);
+        [variable.name.clone(), variable.kind.clone(), value, size]
     };
-    let (names, kinds, summaries) = (
-        columns(|v| &v.name),
-        columns(|v| &v.kind),
-        columns(|v| &v.summary),
-    );
+    let rows: Vec<[String; 4]> = std::iter::once(head)
+        .chain(variables.iter().map(row))
+        .collect();
+    let width = |i: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(i));
+        cells.map(|cell| cell.width()).max().unwrap_or(0)
+    };
+    let widths = [0, 1, 2, 3].map(width);
     let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(widths);
+        let cells = cells.map(|(cell, width)| {
+            format!("{cell}{}", " ".repeat(width.saturating_sub(cell.width())))
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
     let mut html = String::from(
         "<table><thead><tr><th>name</th><th>type</th><th>value</th><th>size</th></tr></thead><tbody>",
     );
@@ -401,10 +416,6 @@ fn variable_table(variables: &[Variable]) -> Display {
             summary,
             ..
         } = variable;
-        text.push_str(
-            format!("{name:names$}  {kind:kinds$}  {summary:summaries$}  {size}").trim_end(),
-        );
-        text.push('\n');
         let cells: Vec<String> = [name, kind, summary, &size]
             .iter()
             .map(|cell| format!("<td>{}</td>", escape(cell)))
@@ -442,4 +453,5 @@ pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

@@ -7,6 +7,7 @@
 
 mod bodies;
 mod calls;
+mod cells;
 mod expressions;
 mod members;
 mod options;
@@ -26,6 +27,7 @@ use crate::{
     sources::Sources,
 };
 use bodies::{Body, bodies};
+pub(crate) use cells::cells;
 use scope::Variables;
 
 /// What is read: decides which unused variables are worth a word.
@@ -91,6 +93,8 @@ struct Checker<'a> {
 
 /// Checks a cell or file that a machine would run next.
 pub(crate) fn check(machine: &Machine, source: &str, code: &str, unit: Unit) -> Vec<Diagnostic> {
+    let magics = (unit == Unit::Cell).then(|| crate::magic::checked(machine, code));
+    let code = magics.as_ref().and_then(Option::as_deref).unwrap_or(code);
     let ast = match machine.engine.compile_with_scope(&machine.scope, code) {
         Ok(ast) => ast,
         Err(error) => {

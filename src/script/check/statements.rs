@@ -5,8 +5,11 @@ use rhai::{ASTFlags, Expr, FlowControl, Stmt, StmtBlock};
 use super::{Checker, Value, leaves};
 use crate::{Diagnostic, Kind, explain::place::start_of, modules};
 
+/// What is said of a value that is dropped.
+pub(super) const UNUSED: &str = "this value is not used";
+
 /// Where a statement begins; Rhai places an operator's call at the operator.
-fn start(statement: &Stmt) -> rhai::Position {
+pub(super) fn start(statement: &Stmt) -> rhai::Position {
     match statement {
         Stmt::FnCall(call, at) if call.op_token.is_some() => {
             call.args.first().map_or(*at, start_of)
@@ -34,7 +37,7 @@ impl Checker<'_> {
                 && matches!(statement, Stmt::Expr(_) | Stmt::FnCall(..))
                 && !(is_last && gives)
             {
-                let mut finding = Diagnostic::new(Kind::Value, "this value is not used");
+                let mut finding = Diagnostic::new(Kind::Value, UNUSED);
                 finding
                     .hints
                     .push("keep it with `let y = ...;` or look at it with `show(...)`".into());

@@ -7,14 +7,21 @@ use crate::{
     Completion, Completions, Help,
     built_in::BuiltIn,
     cell::Machine,
+    context::Context,
     explain::parse::KEYWORDS,
     help::{Entry, EntryKind},
     schema::Schema,
     value::shorten,
 };
 
-/// Ways to go on typing at the cursor (in code points).
+/// Ways to go on typing a cell at the cursor (in code points).
 pub(crate) fn complete(machine: &Machine, code: &str, cursor: usize) -> Completions {
+    let of_magics = crate::magic::complete(machine, code, cursor);
+    of_magics.unwrap_or_else(|| complete_code(machine, code, cursor))
+}
+
+/// The same, of a cell without magics.
+pub(crate) fn complete_code(machine: &Machine, code: &str, cursor: usize) -> Completions {
     let scene = Scene::new(machine, code, cursor);
     if scene.in_comment() {
         return Completions::default();
@@ -214,17 +221,17 @@ fn in_string(scene: &Scene, start: usize, typed: &str) -> (usize, usize, Vec<Com
     (
         scene.cursor - name.len(),
         scene.cursor,
-        files(scene, typed.get(..typed.len() - name.len()).unwrap_or("")),
+        files(
+            &scene.machine.context,
+            typed.get(..typed.len() - name.len()).unwrap_or(""),
+        ),
     )
 }
 
 /// The files of a folder.
-fn files(scene: &Scene, folder: &str) -> Vec<Completion> {
+pub(crate) fn files(context: &Context, folder: &str) -> Vec<Completion> {
     const MOST: usize = 500;
-    let path = scene
-        .machine
-        .context
-        .path(if folder.is_empty() { "." } else { folder });
+    let path = context.path(if folder.is_empty() { "." } else { folder });
     let Ok(entries) = std::fs::read_dir(path) else {
         return Vec::new();
     };
@@ -343,6 +350,14 @@ fn local_names(scene: &Scene) -> Vec<String> {
 
 /// Help on the name under the cursor (in code points), or on the call around it.
 pub(crate) fn inspect(machine: &Machine, code: &str, cursor: usize) -> Option<Help> {
+    match crate::magic::inspect(machine, code, cursor) {
+        Some(found) => found,
+        None => inspect_code(machine, code, cursor),
+    }
+}
+
+/// The same, of a cell without magics.
+pub(crate) fn inspect_code(machine: &Machine, code: &str, cursor: usize) -> Option<Help> {
     let scene = Scene::new(machine, code, cursor);
     let index = scene.lexed.lexemes.iter().position(|l| {
         l.start <= scene.cursor && scene.cursor <= l.end && matches!(l.token, Token::Identifier(_))

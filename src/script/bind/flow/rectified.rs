@@ -17,7 +17,7 @@ use crate::{
         Outcome,
         draw::{next_seed, session_dtype},
         enter,
-        nn::layers,
+        nn::Parameters,
         optim::Choice,
         raise,
         run::Training,
@@ -31,21 +31,7 @@ impl Object for RectifiedFlow {
     const NAME: &'static str = "RectifiedFlow";
 
     fn text(&self) -> String {
-        let options = self.options();
-        let classes = if options.classes > 0 {
-            format!(", {} classes", options.classes)
-        } else {
-            String::new()
-        };
-        let title = format!("RectifiedFlow of dim {}{classes}", options.dim);
-        layers(
-            &title,
-            self.params()
-                .slots()
-                .iter()
-                .map(|s| (s.name.as_str(), s.shape.as_slice())),
-            self.params().len(),
-        )
+        table(self).text()
     }
 
     fn summary(&self) -> String {
@@ -62,8 +48,25 @@ impl Object for RectifiedFlow {
     }
 
     fn display(&self) -> Display {
-        Display::text(self.text())
+        table(self).display()
     }
+}
+
+/// A model's parameters as a table.
+fn table(model: &RectifiedFlow) -> Parameters {
+    let options = model.options();
+    let classes = if options.classes > 0 {
+        format!(", {} classes", options.classes)
+    } else {
+        String::new()
+    };
+    let title = format!("RectifiedFlow of dim {}{classes}", options.dim);
+    let slots = model.params().slots().iter();
+    Parameters::of(
+        &title,
+        slots.map(|s| (s.name.as_str(), s.shape.as_slice())),
+        model.params().len(),
+    )
 }
 
 /// Binds it.

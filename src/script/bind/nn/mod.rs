@@ -7,7 +7,7 @@ mod net;
 mod summary;
 
 pub(crate) use net::tensors;
-pub(crate) use summary::layers;
+pub(crate) use summary::Parameters;
 
 use crate::library::Library;
 

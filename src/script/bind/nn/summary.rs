@@ -117,27 +117,62 @@ impl Object for Summary {
 }
 
 /// A table of parameters: name, shape, count.
-pub(crate) fn layers<'a>(
-    title: &str,
-    rows: impl Iterator<Item = (&'a str, &'a [usize])>,
-    total: usize,
-) -> String {
-    let rows: Vec<(String, String, usize)> = rows
-        .map(|(name, shape)| {
-            (
-                name.to_string(),
-                format!("{shape:?}"),
-                shape.iter().product(),
-            )
-        })
-        .collect();
-    let wide = |f: fn(&(String, String, usize)) -> usize| rows.iter().map(f).max().unwrap_or(0);
-    let (name, shape) = (wide(|r| r.0.len()), wide(|r| r.1.len()));
-    let mut text = format!("{title}, {total} parameters");
-    for (n, s, count) in &rows {
-        text.push_str(&format!("\n  {n:name$}  {s:shape$}  {count:>9}"));
+pub(crate) struct Parameters {
+    title: String,
+    rows: Vec<[String; 3]>,
+}
+
+impl Parameters {
+    /// Of slots with a name and a shape, `total` numbers in all.
+    pub fn of<'a>(
+        title: &str,
+        slots: impl Iterator<Item = (&'a str, &'a [usize])>,
+        total: usize,
+    ) -> Self {
+        let row = |(name, shape): (&str, &[usize])| {
+            let count = shape.iter().product();
+            [name.to_string(), format!("{shape:?}"), grouped(count)]
+        };
+        Self {
+            title: format!("{title}, {} parameters", grouped(total)),
+            rows: slots.map(row).collect(),
+        }
     }
-    text
+
+    /// In lines.
+    pub fn text(&self) -> String {
+        let width = |i: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(i));
+            cells.map(String::len).max().unwrap_or(0)
+        };
+        let [a, b, c] = [width(0), width(1), width(2)];
+        let mut text = self.title.clone();
+        for [name, shape, count] in &self.rows {
+            text.push_str(&format!("\n  {name:a$}  {shape:b$}  {count:>c$}"));
+        }
+        text
+    }
+
+    /// As a table, and in lines.
+    pub fn display(&self) -> Display {
+        let row = |row: &[String; 3]| {
+            let cells = row.iter().map(|cell| format!("<td>{}</td>", escape(cell)));
+            format!("<tr>{}</tr>", cells.collect::<String>())
+        };
+        let rows: String = self.rows.iter().map(row).collect();
+        let html = format!(
+            "<table><thead><tr><th>name</th><th>shape</th><th>parameters</th></tr></thead>\
+             <tbody>{rows}</tbody></table><small>{}</small>",
+            escape(&self.title)
+        );
+        Display {
+            forms: vec![
+                ("text/html".into(), html),
+                ("text/plain".into(), self.text()),
+            ],
+            id: None,
+        }
+    }
 }
 
 /// One shape, or an array of the shapes of several inputs.

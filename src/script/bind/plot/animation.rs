@@ -5,12 +5,12 @@ use rhapsode_models::files::write_atomic;
 use rhapsode_plot::{AnimateOptions, Animation, Theme};
 
 use super::{
-    figure::{SaveOptions, base64, target, unknown_ending},
+    figure::{SaveOptions, target, unknown_ending},
     figures,
 };
 use crate::{
     Display,
-    bind::{Outcome, raise},
+    bind::{Outcome, base64, escape, raise},
     context,
     library::Library,
     options, room,
@@ -40,12 +40,15 @@ impl Object for Animation {
     }
 
     /// A GIF, with fewer frames where it would be large; for what shows no GIF the last frame, as PNG and in characters.
+    /// The GIF stands in HTML: of two pictures JupyterLab shows the PNG.
     fn display(&self) -> Display {
         let mut display = Display::default();
         let mut every = self.frames().div_ceil(MOST_FRAMES).max(1);
         while let Ok(gif) = self.gif(Theme::Light, 1.0, every, &mut || true) {
             if gif.len() <= MOST_BYTES || every >= self.frames() {
-                display = display.with("image/gif", base64(&gif));
+                let (data, about) = (base64(&gif), escape(&self.describe()));
+                let html = format!("<img src=\"data:image/gif;base64,{data}\" alt=\"{about}\">");
+                display = display.with("text/html", html);
                 break;
             }
             every *= gif.len().div_ceil(MOST_BYTES);

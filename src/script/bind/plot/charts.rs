@@ -7,10 +7,11 @@ use rhapsode_plot::{
 };
 use rhapsode_tensor::Tensor;
 
+use super::figure::{INTERACTIVE, INTERACTIVE_TEXT, shown};
 use super::numbers::{columns, list, of_option};
 use crate::{
     Kind,
-    bind::{Outcome, number, raise},
+    bind::{Outcome, number},
     fault::{Fault, Spot},
     library::Library,
     options,
@@ -36,6 +37,7 @@ fn bars(library: &mut Library) {
             "#,
         )
         .options::<BarOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .besides("errors", "array | Tensor", None, "As many numbers as `values`, for bars of uncertainty (default: none).")
         .call(|values: Dynamic| bar(None, &values, Map::new()))
         .call(|values: Dynamic, map: Map| bar(None, &values, map))
@@ -61,6 +63,7 @@ fn errors(library: &mut Library) {
             "#,
         )
         .options::<ErrorbarOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .besides("above", "array | Tensor", None, "Like `errors`, where bars reach differently far upwards (default: as far as down).")
         .call(|y: Dynamic, e: Dynamic| errorbar(None, &y, &e, Map::new()))
         .call(|y: Dynamic, e: Dynamic, map: Map| errorbar(None, &y, &e, map))
@@ -88,13 +91,14 @@ fn errors(library: &mut Library) {
             "#,
         )
         .options::<ErrorbarOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .call(|x: Dynamic, low: Dynamic, high: Dynamic| fill(&x, &low, &high, &Map::new()))
         .call(|x: Dynamic, low: Dynamic, high: Dynamic, map: Map| fill(&x, &low, &high, &map));
 }
 
 fn bar(names: Option<&Array>, values: &Dynamic, mut map: Map) -> Outcome<Figure> {
     let errors = of_option(&mut map, "errors", |value| columns(value, 0))?;
-    let chosen: BarOptions = options::read_besides(&map, &["errors"])?;
+    let chosen: BarOptions = options::read_besides(&map, &["errors", INTERACTIVE])?;
     let argument = usize::from(names.is_some());
     let (own, series) = match values.read_lock::<Map>() {
         Some(map) => {
@@ -128,7 +132,7 @@ fn bar(names: Option<&Array>, values: &Dynamic, mut map: Map) -> Outcome<Figure>
     let errors = errors.chain(std::iter::repeat(None));
     let series = series.into_iter().zip(errors);
     let series = series.map(|(values, errors)| Bars { values, errors });
-    raise(Figure::bar(names, series.collect(), chosen))
+    shown(&map, Figure::bar(names, series.collect(), chosen))
 }
 
 /// Errors as lists for series of these lengths; one number stands for all.
@@ -149,7 +153,7 @@ fn errorbar(x: Option<&Dynamic>, y: &Dynamic, errors: &Dynamic, mut map: Map) ->
     let first = usize::from(x.is_some());
     let series = columns(y, first)?;
     let above = of_option(&mut map, "above", |value| reaches(value, &series, 0))?;
-    let chosen: ErrorbarOptions = options::read_besides(&map, &["above"])?;
+    let chosen: ErrorbarOptions = options::read_besides(&map, &["above", INTERACTIVE])?;
     let x = x.map(|x| list(x, 0)).transpose()?;
     let below = reaches(errors, &series, first + 1)?;
     let above = above.unwrap_or_else(|| below.clone());
@@ -167,11 +171,11 @@ fn errorbar(x: Option<&Dynamic>, y: &Dynamic, errors: &Dynamic, mut map: Map) ->
             high: reach(&y, above, 1.0),
             y,
         });
-    raise(Figure::errorbar(measured.collect(), chosen))
+    shown(&map, Figure::errorbar(measured.collect(), chosen))
 }
 
 fn fill(x: &Dynamic, low: &Dynamic, high: &Dynamic, map: &Map) -> Outcome<Figure> {
-    let mut chosen: ErrorbarOptions = options::read(map)?;
+    let mut chosen: ErrorbarOptions = options::read_besides(map, &[INTERACTIVE])?;
     chosen.band = Some(chosen.band.unwrap_or(true));
     // There is no value between the two that a line could show, unless the user wants their middle.
     chosen.line = chosen.line && map.contains_key("line");
@@ -183,5 +187,5 @@ fn fill(x: &Dynamic, low: &Dynamic, high: &Dynamic, map: &Map) -> Outcome<Figure
         low,
         high,
     };
-    raise(Figure::errorbar(vec![measured], chosen))
+    shown(map, Figure::errorbar(vec![measured], chosen))
 }

@@ -6,10 +6,11 @@ use rhapsode_plot::{
     figure::{ContourOptions, QuiverOptions},
 };
 
+use super::figure::{INTERACTIVE, INTERACTIVE_TEXT, shown};
 use super::numbers::{list, pairs, picture};
 use crate::{
     Kind,
-    bind::{Outcome, raise},
+    bind::Outcome,
     fault::{Fault, Spot},
     library::Library,
     options,
@@ -34,6 +35,7 @@ pub(super) fn bind(library: &mut Library) {
             "#,
         )
         .options::<ContourOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .call(|z: Dynamic| contour(None, &z, &Map::new()))
         .call(|z: Dynamic, map: Map| contour(None, &z, &map))
         .call(|x: Dynamic, y: Dynamic, z: Dynamic| contour(Some((&x, &y)), &z, &Map::new()))
@@ -54,6 +56,7 @@ pub(super) fn bind(library: &mut Library) {
             "#,
         )
         .options::<QuiverOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .call(|at: Dynamic, v: Dynamic| quiver(pairs(&at, 0), pairs(&v, 1), &Map::new()))
         .call(|at: Dynamic, v: Dynamic, map: Map| quiver(pairs(&at, 0), pairs(&v, 1), &map))
         .call(|x: Dynamic, y: Dynamic, u: Dynamic, v: Dynamic| {
@@ -65,7 +68,7 @@ pub(super) fn bind(library: &mut Library) {
 }
 
 fn contour(places: Option<(&Dynamic, &Dynamic)>, z: &Dynamic, map: &Map) -> Outcome<Figure> {
-    let chosen: ContourOptions = options::read(map)?;
+    let chosen: ContourOptions = options::read_besides(map, &[INTERACTIVE])?;
     let argument = if places.is_some() { 2 } else { 0 };
     let (values, shape) = picture(z).map_err(|fault| fault.at(Spot::Argument(argument)))?;
     let &[rows, columns] = shape.as_slice() else {
@@ -88,7 +91,7 @@ fn contour(places: Option<(&Dynamic, &Dynamic)>, z: &Dynamic, map: &Map) -> Outc
                 .into());
         }
     }
-    raise(Figure::contour(x, y, values, chosen))
+    shown(map, Figure::contour(x, y, values, chosen))
 }
 
 type Pairs = Result<Vec<[f64; 2]>, Fault>;
@@ -103,6 +106,6 @@ fn zipped(a: &Dynamic, b: &Dynamic, argument: usize) -> Pairs {
 }
 
 fn quiver(at: Pairs, v: Pairs, map: &Map) -> Outcome<Figure> {
-    let chosen: QuiverOptions = options::read(map)?;
-    raise(Figure::quiver(at?, v?, chosen))
+    let chosen: QuiverOptions = options::read_besides(map, &[INTERACTIVE])?;
+    shown(map, Figure::quiver(at?, v?, chosen))
 }

@@ -4,19 +4,19 @@ use std::path::PathBuf;
 
 use rhai::{Map, NativeCallContext};
 use rhapsode_models::files::write_atomic;
-use rhapsode_plot::{Figure, Theme};
+use rhapsode_plot::{Figure, Theme, VEGA_LITE};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::path_of;
 use crate::{
-    Display,
-    bind::{Outcome, raise},
+    Display, Kind,
+    bind::{Outcome, base64, raise},
     fault::{Fault, Spot},
     library::Library,
     names::nearest,
     options, room,
-    value::Object,
+    value::{Object, type_word},
 };
 
 /// Pixels of a PNG for each pixel of the figure.
@@ -43,6 +43,31 @@ pub(super) struct SaveOptions {
     theme: Option<Ground>,
     /// Pixels of a PNG or GIF for each pixel of the figure (0.1 to 10; default 2, of a GIF 1).
     pub scale: Option<f64>,
+}
+
+/// The option that makes a figure one to zoom and move in.
+pub(super) const INTERACTIVE: &str = "interactive";
+
+/// Its documentation.
+pub(super) const INTERACTIVE_TEXT: &str = "Show the figure in a notebook as one to zoom and move in, with the values under \
+     the pointer (Vega-Lite), beside the pictures for other readers. An error for figures of arrows or pictures.";
+
+/// A figure as its options want it shown.
+pub(super) fn shown(map: &Map, figure: rhapsode_plot::Result<Figure>) -> Outcome<Figure> {
+    let figure = raise(figure)?;
+    let at = || Spot::Value(vec![INTERACTIVE.into()]);
+    match map.get(INTERACTIVE).map(|value| (value.as_bool(), value)) {
+        None | Some((Ok(false), _)) => Ok(figure),
+        Some((Ok(true), _)) => match figure.interactive() {
+            Ok(figure) => Ok(figure),
+            Err(error) => Err(Fault::from(error).at(at()).into()),
+        },
+        Some((Err(_), value)) => {
+            let got = type_word(value.type_name());
+            let message = format!("option `interactive`: expected bool, got {got}");
+            Err(Fault::new(Kind::Option, message).at(at()).into())
+        }
+    }
 }
 
 impl SaveOptions {
@@ -75,10 +100,16 @@ impl Object for Figure {
         None
     }
 
-    /// SVG, PNG and a drawing in characters, once plain and once in colours for terminals.
+    /// SVG, PNG and a drawing in characters, once plain and once in colours for terminals; before them, where it is
+    /// wanted, the form to zoom and move in, which front ends prefer to all others.
     fn display(&self) -> Display {
+        let vega = self.is_interactive().then(|| self.vega());
+        let vega = vega
+            .and_then(Result::ok)
+            .map(|spec| (VEGA_LITE.into(), spec));
+        let svg = ("image/svg+xml".to_string(), self.svg(Theme::Light));
         let display = Display {
-            forms: vec![("image/svg+xml".into(), self.svg(Theme::Light))],
+            forms: vega.into_iter().chain([svg]).collect(),
             id: None,
         };
         let display = match self.png(Theme::Light, SCALE) {
@@ -90,11 +121,6 @@ impl Object for Figure {
             .with("text/x-ansi", self.text(columns, rows, true))
             .with("text/plain", self.text(columns, rows, false))
     }
-}
-
-pub(super) fn base64(bytes: &[u8]) -> String {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    STANDARD.encode(bytes)
 }
 
 /// Binds it.

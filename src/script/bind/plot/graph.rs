@@ -7,10 +7,11 @@ use rhapsode_plot::{
 };
 use rhapsode_tensor::Tensor;
 
+use super::figure::{INTERACTIVE, INTERACTIVE_TEXT, shown};
 use super::numbers::{list, of_option, pairs, picture};
 use crate::{
     Kind,
-    bind::{Outcome, number, raise},
+    bind::{Outcome, number},
     fault::{Fault, Spot},
     library::Library,
     options,
@@ -32,6 +33,7 @@ pub(super) fn bind(library: &mut Library) {
             "#,
         )
         .options::<GraphOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .besides("positions", "array | Tensor", None, "Where the nodes stand, `[nodes, 2]` (default: as `layout` puts them).")
         .besides("values", "array | Tensor", None, "A number a node that colours it (default: none).")
         .call(|edges: Dynamic| graph(&edges, Map::new()))
@@ -41,7 +43,8 @@ pub(super) fn bind(library: &mut Library) {
 fn graph(edges: &Dynamic, mut map: Map) -> Outcome<Figure> {
     let positions = of_option(&mut map, "positions", |value| pairs(value, 0))?;
     let values = of_option(&mut map, "values", |value| list(value, 0))?;
-    let mut chosen: GraphOptions = options::read_besides(&map, &["positions", "values"])?;
+    let mut chosen: GraphOptions =
+        options::read_besides(&map, &["positions", "values", INTERACTIVE])?;
     let ((ends, weights), names) = match edges.read_lock::<Tensor>() {
         Some(_) => (of_tensor(edges)?, Vec::new()),
         None => of_array(edges)?,
@@ -55,7 +58,7 @@ fn graph(edges: &Dynamic, mut map: Map) -> Outcome<Figure> {
         positions,
         values,
     };
-    raise(Figure::graph(edges, chosen))
+    shown(&map, Figure::graph(edges, chosen))
 }
 
 fn wrong(message: String) -> Fault {

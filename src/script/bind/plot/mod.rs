@@ -18,7 +18,7 @@ use rhapsode_plot::{
     },
 };
 
-use super::{Outcome, raise};
+use super::Outcome;
 use crate::{
     Kind, context,
     fault::{Fault, Spot},
@@ -26,6 +26,7 @@ use crate::{
     options,
     value::type_word,
 };
+use figure::{INTERACTIVE, INTERACTIVE_TEXT, shown};
 use numbers::{columns, groups, list, picture};
 
 impl From<rhapsode_plot::Error> for Fault {
@@ -34,7 +35,9 @@ impl From<rhapsode_plot::Error> for Fault {
         let kind = match &error {
             Length { .. } | Shape { .. } => Kind::Shape,
             Option { .. } | Color { .. } => Kind::Option,
-            Order { .. } | Axes { .. } | Place { .. } | Encode { .. } => Kind::Value,
+            Order { .. } | Axes { .. } | Place { .. } | Encode { .. } | Interactive { .. } => {
+                Kind::Value
+            }
             Many { .. } => Kind::Limit,
             Interrupted => Kind::Interrupted,
         };
@@ -82,6 +85,7 @@ fn lines(library: &mut Library) {
             "#,
         )
         .options::<LineOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .call(|y: Dynamic| line(None, &y, &Map::new()))
         .call(|y: Dynamic, map: Map| line(None, &y, &map))
         .call(|x: Dynamic, y: Array| line(Some(&x), &Dynamic::from_array(y), &Map::new()))
@@ -100,6 +104,7 @@ fn lines(library: &mut Library) {
             "#,
         )
         .options::<ScatterOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .besides("values", "array | Tensor", None, "n numbers that colour the points (default: none).")
         .call(|points: Dynamic| scatter(&points, None, Map::new()))
         .call(|points: Dynamic, map: Map| scatter(&points, None, map))
@@ -122,6 +127,7 @@ fn distributions(library: &mut Library) {
             "#,
         )
         .options::<HistOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .call(|values: Dynamic| hist(&values, &Map::new()))
         .call(|values: Dynamic, map: Map| hist(&values, &map));
     library
@@ -137,6 +143,7 @@ fn distributions(library: &mut Library) {
             "#,
         )
         .options::<HeatmapOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .call(|matrix: Dynamic| heatmap(&matrix, &Map::new()))
         .call(|matrix: Dynamic, map: Map| heatmap(&matrix, &map));
 }
@@ -155,6 +162,7 @@ fn pictures(library: &mut Library) {
             "#,
         )
         .options::<ImageOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .call(|data: Dynamic| image(&data, &Map::new()))
         .call(|data: Dynamic, map: Map| image(&data, &map));
     library
@@ -170,6 +178,7 @@ fn pictures(library: &mut Library) {
             "#,
         )
         .options::<ImagesOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .call(|data: Dynamic| images(&data, &Map::new()))
         .call(|data: Dynamic, map: Map| images(&data, &map));
 }
@@ -188,24 +197,25 @@ fn several(library: &mut Library) {
             "#,
         )
         .options::<GridOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .call(|figures: Array| grid(figures, &Map::new()))
         .call(|figures: Array, map: Map| grid(figures, &map));
 }
 
 fn line(x: Option<&Dynamic>, y: &Dynamic, map: &Map) -> Outcome<Figure> {
-    let chosen: LineOptions = options::read(map)?;
+    let chosen: LineOptions = options::read_besides(map, &[INTERACTIVE])?;
     let x = x.map(|x| list(x, 0)).transpose()?;
     let series = columns(y, if x.is_some() { 1 } else { 0 })?;
     let series = series
         .into_iter()
         .map(|y| Series { x: x.clone(), y })
         .collect();
-    raise(Figure::line(series, chosen))
+    shown(map, Figure::line(series, chosen))
 }
 
 fn scatter(points: &Dynamic, y: Option<&Dynamic>, mut map: Map) -> Outcome<Figure> {
     let values = numbers::of_option(&mut map, "values", |value| list(value, 0))?;
-    let chosen: ScatterOptions = options::read_besides(&map, &["values"])?;
+    let chosen: ScatterOptions = options::read_besides(&map, &["values", INTERACTIVE])?;
     let mut points = match y {
         Some(y) => vec![Points {
             x: list(points, 0)?,
@@ -226,16 +236,16 @@ fn scatter(points: &Dynamic, y: Option<&Dynamic>, mut map: Map) -> Outcome<Figur
             }
         }
     }
-    raise(Figure::scatter(points, chosen))
+    shown(&map, Figure::scatter(points, chosen))
 }
 
 fn hist(values: &Dynamic, map: &Map) -> Outcome<Figure> {
-    let chosen: HistOptions = options::read(map)?;
-    raise(Figure::hist(numbers::samples(values)?, chosen))
+    let chosen: HistOptions = options::read_besides(map, &[INTERACTIVE])?;
+    shown(map, Figure::hist(numbers::samples(values)?, chosen))
 }
 
 fn heatmap(matrix: &Dynamic, map: &Map) -> Outcome<Figure> {
-    let chosen: HeatmapOptions = options::read(map)?;
+    let chosen: HeatmapOptions = options::read_besides(map, &[INTERACTIVE])?;
     let (values, shape) = picture(matrix)?;
     let &[rows, columns] = shape.as_slice() else {
         let message = format!("expected a matrix [rows, columns], got shape {shape:?}");
@@ -243,24 +253,24 @@ fn heatmap(matrix: &Dynamic, map: &Map) -> Outcome<Figure> {
             .at(Spot::Argument(0))
             .into());
     };
-    raise(Figure::heatmap(values, [rows, columns], chosen))
+    shown(map, Figure::heatmap(values, [rows, columns], chosen))
 }
 
 fn image(data: &Dynamic, map: &Map) -> Outcome<Figure> {
-    let chosen: ImageOptions = options::read(map)?;
+    let chosen: ImageOptions = options::read_besides(map, &[INTERACTIVE])?;
     let (values, shape) = picture(data)?;
-    raise(Figure::image(values, &shape, chosen))
+    shown(map, Figure::image(values, &shape, chosen))
 }
 
 fn images(data: &Dynamic, map: &Map) -> Outcome<Figure> {
-    let chosen: ImagesOptions = options::read(map)?;
+    let chosen: ImagesOptions = options::read_besides(map, &[INTERACTIVE])?;
     let (values, shape) = picture(data)?;
-    raise(Figure::images(values, &shape, chosen))
+    shown(map, Figure::images(values, &shape, chosen))
 }
 
 fn grid(list: Array, map: &Map) -> Outcome<Figure> {
-    let chosen: GridOptions = options::read(map)?;
-    raise(Figure::grid(figures(list)?, chosen))
+    let chosen: GridOptions = options::read_besides(map, &[INTERACTIVE])?;
+    shown(map, Figure::grid(figures(list)?, chosen))
 }
 
 /// The figures in an array.

@@ -6,6 +6,7 @@ use rhapsode_plot::{
     figure::{Note, NoteOptions, OverlayOptions},
 };
 
+use super::figure::{INTERACTIVE, INTERACTIVE_TEXT, shown};
 use super::figures;
 use crate::{
     bind::{Outcome, number, raise},
@@ -36,6 +37,7 @@ fn overlays(library: &mut Library) {
             "#,
         )
         .options::<OverlayOptions>()
+        .besides(INTERACTIVE, "bool", Some("false"), INTERACTIVE_TEXT)
         .call(|list: Array| overlay(list, &Map::new()))
         .call(|list: Array, map: Map| overlay(list, &map));
     library
@@ -57,8 +59,8 @@ fn overlays(library: &mut Library) {
 }
 
 fn overlay(list: Array, map: &Map) -> Outcome<Figure> {
-    let chosen: OverlayOptions = options::read(map)?;
-    raise(Figure::overlay(figures(list)?, chosen))
+    let chosen: OverlayOptions = options::read_besides(map, &[INTERACTIVE])?;
+    shown(map, Figure::overlay(figures(list)?, chosen))
 }
 
 fn lines(library: &mut Library) {

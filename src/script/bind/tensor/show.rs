@@ -6,6 +6,8 @@ use crate::{Display, value::Object};
 
 /// Rows and columns of a table at most; of larger ones the first and last.
 const SIDE: usize = 10;
+/// Rows and columns of the small heatmap at most; of larger ones as many, evenly spaced.
+const PIXELS: usize = 48;
 
 impl Object for Tensor {
     const NAME: &'static str = "Tensor";
@@ -47,6 +49,10 @@ fn table(x: &Tensor) -> rhapsode_tensor::Result<String> {
             html.push_str(&format!("<pre>{}</pre>", crate::bind::escape(values)));
         }
     }
+    // A table of all values shows by its ground what the picture would.
+    if x.rank() >= 1 && (x.rank() > 2 || x.dims().iter().any(|size| *size > SIDE)) {
+        html.push_str(&heatmap(x)?);
+    }
     html.push_str(&format!("<small>{}", crate::bind::escape(&x.describe())));
     if x.len() > 1 {
         html.push_str(&format!("<br>{}", statistics(x)?));
@@ -78,6 +84,52 @@ fn statistics(x: &Tensor) -> rhapsode_tensor::Result<String> {
     Ok(line)
 }
 
+/// The whole tensor as a small picture, a pixel a value; a notebook that is not trusted shows it, too.
+fn heatmap(x: &Tensor) -> rhapsode_tensor::Result<String> {
+    let columns = x.dims().last().copied().unwrap_or(1);
+    if x.is_empty() || x.len() <= 1 {
+        return Ok(String::new());
+    }
+    let matrix = x.detach().reshape(&[x.len() / columns.max(1), columns])?;
+    let matrix = matrix.index_select(0, &spread(matrix.dim(0)?)?)?;
+    let matrix = matrix.index_select(1, &spread(matrix.dim(1)?)?)?;
+    let (rows, columns) = (matrix.dim(0)?, matrix.dim(1)?);
+    let Ok(png) = rhapsode_plot::thumbnail(&matrix.to_vec()?, columns) else {
+        return Ok(String::new());
+    };
+    // Pixels as squares, none of them so small that it is not seen.
+    let side = (160 / rows.max(columns)).clamp(3, 16);
+    Ok(format!(
+        "<img alt=\"heatmap\" style=\"image-rendering:pixelated;width:{}px;height:{}px;margin:4px 0;display:block\" \
+         src=\"data:image/png;base64,{}\">",
+        columns * side,
+        rows * side,
+        crate::bind::base64(&png)
+    ))
+}
+
+/// The indices of at most so many of `size`, evenly spaced.
+fn spread(size: usize) -> rhapsode_tensor::Result<Tensor> {
+    let shown = size.min(PIXELS);
+    let at = |i: usize| match shown {
+        0 | 1 => 0,
+        _ => (i * (size - 1) / (shown - 1)) as i64,
+    };
+    Tensor::from_vec((0..shown).map(at).collect::<Vec<i64>>(), &[shown])
+}
+
+/// The ground of a cell by its value: blue below zero, orange above, the stronger the larger; text stays legible on
+/// light and dark pages.
+fn ground(value: f64, largest: f64) -> String {
+    let strength = (value.abs() / largest).clamp(0.0, 1.0) * 0.5;
+    match value {
+        v if v.is_nan() => " style=\"background:rgba(220,38,38,0.5)\"".into(),
+        _ if !(strength > 0.005) => String::new(),
+        v if v < 0.0 => format!(" style=\"background:rgba(59,130,246,{strength:.2})\""),
+        _ => format!(" style=\"background:rgba(245,158,11,{strength:.2})\""),
+    }
+}
+
 /// A matrix, or a vector as a row, as an HTML table.
 fn cells(x: &Tensor, html: &mut String) -> rhapsode_tensor::Result<()> {
     let matrix = if x.rank() == 1 {
@@ -97,6 +149,8 @@ fn cells(x: &Tensor, html: &mut String) -> rhapsode_tensor::Result<()> {
         DType::Bool => (value != 0.0).to_string(),
         dtype => number(value, dtype.is_float()),
     };
+    let sizes = values.iter().map(|v| v.abs()).filter(|v| v.is_finite());
+    let largest = sizes.fold(0.0, f64::max);
     html.push_str("<table><tbody>");
     for (i, row) in values.chunks(width.max(1)).enumerate() {
         if row_gap == Some(i) {
@@ -110,7 +164,8 @@ fn cells(x: &Tensor, html: &mut String) -> rhapsode_tensor::Result<()> {
             if column_gap == Some(j) {
                 html.push_str("<td>&#8230;</td>");
             }
-            html.push_str(&format!("<td>{}</td>", word(*value)));
+            let ground = ground(*value, largest);
+            html.push_str(&format!("<td{ground}>{}</td>", word(*value)));
         }
         html.push_str("</tr>");
     }
