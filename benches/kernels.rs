@@ -10,7 +10,7 @@ use std::{hint::black_box, time::Instant};
 
 use rhapsode_models::{
     Result,
-    flow::{RectifiedFlow, VelocityOptions, FitOptions},
+    flow::{FitOptions, RectifiedFlow, VelocityOptions},
     observe::Silent,
     optim::{self, Optimizer},
 };

@@ -1,7 +1,8 @@
 //! Flows between distributions: a file a method, and what they share.
 //!
 //! Time runs from 0 (the base, noise) to 1 (data) in every method. What all share: the interface of a velocity
-//! ([`field`]), coefficients of processes ([`path`]), conversions between fields and between schedules ([`convert`]), samples
+//! ([`field`]), coefficients of processes ([`path`]), conversions between fields ([`convert`]) and between schedules
+//! ([`schedule`]), samples
 //! ([`mod@sample`]), likelihoods ([`likelihood`]), couplings ([`coupling`]), and what is asked of a model before one trusts it
 //! ([`verify`]).
 
@@ -16,9 +17,13 @@ pub mod path;
 pub mod rectified;
 pub mod reflow;
 pub mod sample;
+pub mod schedule;
+pub mod search;
+pub mod steer;
 pub mod timestep;
 mod training;
 mod velocity;
+pub mod verify;
 
 pub use coupling::Coupling;
 pub use field::{FunctionField, SharedFlow, VelocityField, VelocityFn};

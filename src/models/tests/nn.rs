@@ -5,7 +5,7 @@ use std::{collections::HashSet, ops::ControlFlow};
 use rhapsode_models::{
     Error, Result,
     checkpoint::Checkpoint,
-    flow::{NetKind, RectifiedFlow, VelocityOptions, rectified::SampleOptions},
+    flow::{NetKind, RectifiedFlow, SampleOptions, VelocityOptions},
     nn::{self, Dropout, Kind, Layer, Linear, Net, NetFitOptions, Sequential},
     observe::{Silent, Step},
 };

@@ -13,9 +13,8 @@ use rhapsode_models::{
     Error,
     checkpoint::Checkpoint,
     flow::{
-        Coupling, LogProbOptions, RectifiedFlow, VelocityField, VelocityOptions,
-        likelihood::Trace,
-        rectified::{FitOptions, SampleOptions},
+        Coupling, FitOptions, LogProbOptions, RectifiedFlow, SampleOptions, VelocityField,
+        VelocityOptions, likelihood::Trace,
     },
     observe::{Silent, Step},
     ode::Solver,

@@ -236,7 +236,10 @@ fn load(call: &NativeCallContext, path: &str) -> Outcome<Dynamic> {
 pub(crate) fn models(context: &Context) -> Vec<String> {
     let is_model = |value: &Dynamic| {
         value.read_lock::<RectifiedFlow>().is_some()
-            || value.read_lock::<Interpolant>().is_some()
+            // One whose fields are given is a function of the script.
+            || value
+                .read_lock::<Interpolant>()
+                .is_some_and(|model| model.checkpoint().is_ok())
             || value.read_lock::<Net>().is_some()
     };
     let globals = context.globals().into_iter();

@@ -71,6 +71,25 @@ impl Row {
 }
 
 impl Report {
+    /// An empty table.
+    pub fn new(slug: &str) -> Self {
+        Self {
+            slug: slug.into(),
+            rows: Arc::default(),
+        }
+    }
+
+    /// Adds an error and how large it may be.
+    pub fn bounded(&self, quantity: &str, error: f64, tolerance: f64) {
+        lock(&self.rows).push(Row {
+            quantity: quantity.into(),
+            expected: format!("<= {}", short(tolerance)),
+            measured: vec![error],
+            // Not a number is no small error.
+            met: error <= tolerance,
+        });
+    }
+
     /// As JSON: `{rows: [{slug, quantity, expected, measured, seeds, verdict}]}`.
     fn json(&self) -> String {
         let rows = lock(&self.rows);
@@ -181,10 +200,7 @@ pub(crate) fn bind(library: &mut Library) {
             ```
             "#,
         )
-        .call(|slug: &str| Report {
-            slug: slug.into(),
-            rows: Arc::default(),
-        });
+        .call(|slug: &str| Report::new(slug));
     library
         .method::<Report>(
             "row",

@@ -6,6 +6,9 @@ mod interpolant;
 mod law;
 mod rectified;
 mod reflow;
+mod search;
+mod steer;
+mod verify;
 
 use std::sync::Arc;
 
@@ -43,6 +46,9 @@ pub(crate) fn bind(library: &mut Library) {
     interpolant::bind(library);
     bridge::bind(library);
     reflow::bind(library);
+    steer::bind(library);
+    search::bind(library);
+    verify::bind(library);
 }
 
 /// A value as a flow: what has a velocity can be sampled, steered, searched and scored.

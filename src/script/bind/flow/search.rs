@@ -1,0 +1,96 @@
+//! `flow::search`: more compute for a higher reward.
+
+use std::sync::Arc;
+
+use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
+use rhapsode_models::flow::search::{self, Found, REFERENCE, Reward, SearchOptions, budget::Turn};
+use rhapsode_tensor::Tensor;
+
+use super::flow_argument;
+use crate::{
+    bind::{Closure, Outcome, draw::next_seed, enter},
+    fault::Spot,
+    library::Library,
+    options,
+};
+
+/// Binds it.
+pub(super) fn bind(library: &mut Library) {
+    library
+        .function(
+            "flow::search",
+            "(flow: RectifiedFlow | Interpolant | Flow, reward: closure, options?: map) -> map",
+            r#"
+            A sample of high reward from a flow on straight lines, for a budget of `nfe` evaluations: `#{ x, reward, predicted, evaluations, trace }`. The reward is a closure
+            `|x1|` of predicted data `[n, dim]` that gives one number a sample; it needs no gradient. The flow runs as an SDE on another interpolant
+            ("vp"), states are worth the reward of their predicted data, and `method` spends the budget: "rbf" takes the first candidate that is better and lets what
+            is left of a step's quota roll over. `trace` tells for each chain and step the quota, the rewards tried, and what rolled over.
+            (Kim, Yoon, Hwang, Sung 2025, arXiv 2503.19385.)
+
+            ```rhai
+            // Data N(0, 1): the velocity of straight lines from noise.
+            let flow = flow::from_velocity(|x, t| x * (t * 2.0 - 1.0) / ((1.0 - t) ** 2 + t * t));
+            let found = flow::search(flow, |x1| x1.sum(1), #{ nfe: 120, init: 5, seed: 1 });
+            [found.x.shape, found.evaluations <= 120, found.reward > 1.0] // => [[1, 2], true, true]
+            ```
+            "#,
+        )
+        .options::<SearchOptions>()
+        .reference(&REFERENCE)
+        .call(|call: NativeCallContext, flow: Dynamic, reward: FnPtr| find(&call, &flow, reward, Map::new()))
+        .call(|call: NativeCallContext, flow: Dynamic, reward: FnPtr, map: Map| find(&call, &flow, reward, map));
+}
+
+fn find(call: &NativeCallContext, flow: &Dynamic, reward: FnPtr, mut map: Map) -> Outcome<Map> {
+    let flow = flow_argument(flow, 0)?;
+    let closure = Closure::new(call, reward, &["x1"], Spot::Argument(1))?;
+    let noise = options::take::<Tensor>(&mut map, "noise", "a Tensor [k, dim]")?;
+    let mut chosen: SearchOptions = options::read(&map)?;
+    chosen.noise = noise;
+    if chosen.seed.is_none() {
+        chosen.seed = Some(next_seed(call)?);
+    }
+    let reward: Reward = Arc::new(move |data: &Tensor| {
+        let n = data.dims().first().copied().unwrap_or(0);
+        closure.tensor_of([Dynamic::from(data.clone())], &[n], data.dtype())
+    });
+    let found = enter(call, |observer| {
+        search::search(flow.as_ref(), &reward, &chosen, observer)
+    })?;
+    Ok(told(found))
+}
+
+fn told(found: Found) -> Map {
+    let numbers = |values: &[f64]| -> Array { values.iter().map(|v| Dynamic::from(*v)).collect() };
+    let turn = |turn: &Turn| -> Dynamic {
+        let entries = [
+            ("quota", Dynamic::from(turn.quota as i64)),
+            ("tries", Dynamic::from(turn.rewards.len() as i64)),
+            ("rewards", Dynamic::from_array(numbers(&turn.rewards))),
+            ("chosen", Dynamic::from(turn.chosen as i64)),
+            ("improved", Dynamic::from(turn.improved)),
+            ("rolled_over", Dynamic::from(turn.rolled_over as i64)),
+        ];
+        Dynamic::from_map(
+            entries
+                .into_iter()
+                .map(|(key, value)| (key.into(), value))
+                .collect(),
+        )
+    };
+    let trace: Array = found
+        .trace
+        .iter()
+        .map(|turns| Dynamic::from_array(turns.iter().map(turn).collect()))
+        .collect();
+    [
+        ("x", Dynamic::from(found.x)),
+        ("reward", Dynamic::from(found.reward)),
+        ("predicted", Dynamic::from(found.predicted)),
+        ("evaluations", Dynamic::from(found.evaluations as i64)),
+        ("trace", Dynamic::from_array(trace)),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.into(), value))
+    .collect()
+}
