@@ -289,7 +289,7 @@ mod tests {
             "{html}"
         );
         assert!(
-            html.contains("<img") && html.contains("alt=\"loss: 1 to 0.0003333\""),
+            html.contains("<img") && html.contains("alt=\"loss: 1 to 3.333e-4\""),
             "{html}"
         );
         assert!(
