@@ -7,6 +7,7 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, NativeCallContext, Optimi
 use crate::{
     Event,
     context::{self, Context},
+    fault::Fault,
     help::FunctionName,
     library::Library,
     modules::Files,
@@ -45,6 +46,7 @@ pub(crate) fn build(context: &Arc<Context>, bind: fn(&mut Library)) -> Engine {
     let reference = library.install(&mut engine);
     context.set_reference(Arc::new(reference));
     bound_texts(&mut engine);
+    bound_errors(&mut engine);
     engine.set_default_tag(Dynamic::from(Arc::clone(context)));
     engine
 }
@@ -64,6 +66,18 @@ fn bound_texts(engine: &mut Engine) {
             text(&call, Dynamic::from(map))
         });
     }
+}
+
+/// What `catch (error)` is given of a binding's failure: printed as its message, with `.kind` and `.message`.
+fn bound_errors(engine: &mut Engine) {
+    engine.register_type_with_name::<Fault>("Error");
+    for name in ["print", "to_string", "debug", "to_debug"] {
+        engine.register_fn(name, |fault: Fault| -> String {
+            format!("{}: {}", fault.kind.name(), fault.message)
+        });
+    }
+    engine.register_get("message", |fault: &mut Fault| fault.message.clone());
+    engine.register_get("kind", |fault: &mut Fault| fault.kind.name().to_string());
 }
 
 fn set_limits(engine: &mut Engine) {

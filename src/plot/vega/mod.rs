@@ -199,7 +199,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(without, ["quiver", "graph", "image", "images"]);
+        assert_eq!(without, ["contour", "quiver", "graph", "image", "images"]);
     }
 
     #[test]
