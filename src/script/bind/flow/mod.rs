@@ -1,6 +1,7 @@
 //! `flow`: flows between distributions, a file a method; here is what they share.
 
 mod bridge;
+mod density;
 mod field;
 mod interpolant;
 mod law;
@@ -44,6 +45,7 @@ pub(crate) fn bind(library: &mut Library) {
     field::bind(library);
     law::bind(library);
     interpolant::bind(library);
+    density::bind(library);
     bridge::bind(library);
     reflow::bind(library);
     steer::bind(library);
