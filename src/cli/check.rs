@@ -2,9 +2,7 @@
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
-use rhapsode_script::{
-    Event, Frontend, Session, SessionOptions, Severity, Trial, Unit, duration_text,
-};
+use rhapsode_script::{Event, Frontend, Session, SessionOptions, Severity, Trial, Unit, words};
 
 use crate::{
     args::CheckArgs, error::Error, files, notebook, run::read_stdin, screen::Screen, signals, table,
@@ -105,16 +103,16 @@ fn forecast(trials: &[Trial]) -> String {
             trial.label.clone(),
             trial.parameters.map_or("-".into(), |n| n.to_string()),
             table::size_text(memory),
-            duration_text(trial.step),
+            words::duration(trial.step),
             trial.steps.map_or("?".into(), |n| n.to_string()),
-            trial.forecast().map_or("?".into(), duration_text),
+            trial.forecast().map_or("?".into(), words::duration),
         ]);
     }
     let total: Duration = trials.iter().filter_map(Trial::forecast).sum();
     format!(
         "{}\nabout {} for these",
         table::render(&rows),
-        duration_text(total)
+        words::duration(total)
     )
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use console::style;
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rhapsode_script::{Progress, ProgressState, duration_text};
+use rhapsode_script::{Progress, ProgressState, words};
 
 /// With a known number of steps.
 const BAR: &str =
@@ -119,7 +119,7 @@ impl Bar {
         if let Some(total) = progress.total {
             self.line.set_length(total);
         }
-        self.line.set_message(metrics_text(&progress.metrics));
+        self.line.set_message(words::metrics(&progress.metrics));
         self.line.set_position(progress.step);
         self.newest = progress;
     }
@@ -141,7 +141,7 @@ fn bar_style(template: &str) -> ProgressStyle {
             "speed",
             |state: &indicatif::ProgressState, out: &mut dyn Write| {
                 // A line that cannot be formatted is drawn without its speed.
-                let _ = write!(out, "{}", speed_text(state.per_sec()));
+                let _ = write!(out, "{}", words::speed(state.per_sec()));
             },
         )
         .progress_chars("━╸─")
@@ -163,12 +163,12 @@ fn closing_line(progress: &Progress, first: u64, elapsed: Duration) -> String {
             "{} step{}{of} in {}",
             HumanCount(progress.step),
             if progress.step == 1 { "" } else { "s" },
-            duration_text(elapsed)
+            words::duration(elapsed)
         ),
         _ => format!(
             "{how}step {}{of} after {}",
             HumanCount(progress.step),
-            duration_text(elapsed)
+            words::duration(elapsed)
         ),
     };
     let mut line = format!(
@@ -178,44 +178,12 @@ fn closing_line(progress: &Progress, first: u64, elapsed: Duration) -> String {
     );
     let done = progress.step.saturating_sub(first);
     if done > 0 && elapsed > Duration::ZERO {
-        line += &format!(" · {}", speed_text(done as f64 / elapsed.as_secs_f64()));
+        line += &format!(" · {}", words::speed(done as f64 / elapsed.as_secs_f64()));
     }
     if !progress.metrics.is_empty() {
-        line += &format!(" · {}", metrics_text(&progress.metrics));
+        line += &format!(" · {}", words::metrics(&progress.metrics));
     }
     line
-}
-
-/// `loss 0.312 · accuracy 0.94`.
-fn metrics_text(metrics: &[(String, f64)]) -> String {
-    let parts: Vec<String> = metrics
-        .iter()
-        .map(|(name, value)| format!("{name} {}", number_text(*value)))
-        .collect();
-    parts.join(" · ")
-}
-
-/// Four digits that count, in the shortest usual form.
-pub fn number_text(value: f64) -> String {
-    let size = value.abs();
-    if value == 0.0 || !value.is_finite() || (value.fract() == 0.0 && size < 1e6) {
-        return format!("{value}");
-    }
-    if !(1e-3..1e6).contains(&size) {
-        return format!("{value:.3e}");
-    }
-    let decimals = (3 - size.log10().floor() as i32).max(0) as usize;
-    format!("{value:.decimals$}")
-}
-
-/// Steps a second, or seconds a step where that says more.
-fn speed_text(per_second: f64) -> String {
-    match per_second {
-        speed if !speed.is_finite() || speed <= 0.0 => "- steps/s".into(),
-        speed if speed < 1.0 => format!("{} s/step", number_text(1.0 / speed)),
-        speed if speed < 100.0 => format!("{speed:.1} steps/s"),
-        speed => format!("{} steps/s", HumanCount(speed.round() as u64)),
-    }
 }
 
 /// Writes closing lines to standard error.
@@ -294,25 +262,5 @@ mod tests {
             plain(&lines[0]).starts_with("✗ fit rectified flow  failed at step 12 of 3,000"),
             "{lines:?}"
         );
-    }
-
-    #[test]
-    fn numbers_show_four_digits_that_count() {
-        let shown = [
-            0.0,
-            3.0,
-            0.31249,
-            12.3456,
-            1234.5,
-            123_456.7,
-            1e-5,
-            2.5e7,
-            f64::NAN,
-            f64::INFINITY,
-        ];
-        let expected = [
-            "0", "3", "0.3125", "12.35", "1234", "123457", "1.000e-5", "2.500e7", "NaN", "inf",
-        ];
-        assert_eq!(shown.map(number_text), expected);
     }
 }

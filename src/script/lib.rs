@@ -48,7 +48,7 @@ pub use frontend::{Event, Frontend, Progress, ProgressState, Record, Recorder};
 pub use glance::Glance;
 pub use help::Topic;
 pub use html::Page;
-pub use magic::{MagicLines, duration_text, magic_names};
+pub use magic::{MagicLines, magic_names};
 pub use names::nearest;
 /// Logs of metrics, which front ends write as well.
 pub use rhapsode_models::log;

@@ -38,15 +38,16 @@ pub fn speed(per_second: f64) -> String {
     }
 }
 
-/// `340 ms`, `4.2 s`, `3 minutes`.
+/// `340 ns`, `12.3 µs`, `340.0 ms`, `4.2 s`, `3 min 5 s`, `2 h 10 min`.
 pub fn duration(duration: Duration) -> String {
+    let whole = duration.as_secs_f64().round() as u64;
     match duration.as_secs_f64() {
+        seconds if seconds < 1e-6 => format!("{:.0} ns", seconds * 1e9),
         seconds if seconds < 1e-3 => format!("{:.1} µs", seconds * 1e6),
         seconds if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
         seconds if seconds < 120.0 => format!("{seconds:.1} s"),
-        seconds if seconds < 120.0 * 60.0 => format!("{:.0} minutes", seconds / 60.0),
-        seconds if seconds < 48.0 * 3600.0 => format!("{:.0} hours", seconds / 3600.0),
-        seconds => format!("{:.0} days", seconds / 86400.0),
+        seconds if seconds < 7_200.0 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3_600, whole % 3_600 / 60),
     }
 }
 
@@ -93,17 +94,17 @@ mod tests {
 
     #[test]
     fn times_are_in_their_own_unit() {
-        let shown = [0.000_012_34, 0.012_34, 4.23, 185.0, 10_000.0, 400_000.0]
+        let shown = [0.000_000_34, 0.000_012_34, 0.012_34, 4.23, 185.0, 7_830.0]
             .map(|s| duration(Duration::from_secs_f64(s)));
         assert_eq!(
             shown,
             [
+                "340 ns",
                 "12.3 µs",
                 "12.3 ms",
                 "4.2 s",
-                "3 minutes",
-                "3 hours",
-                "5 days"
+                "3 min 5 s",
+                "2 h 10 min"
             ]
         );
     }

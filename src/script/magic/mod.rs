@@ -28,7 +28,6 @@ pub(crate) use complete::{complete, highlight, inspect};
 pub use lines::MagicLines;
 pub(crate) use lines::{checked, completeness};
 use scan::{Found, Head, Part, Room, code_ranges, only, parts};
-pub use time::duration_text;
 
 /// What runs a magic gives: a value to show, if any.
 type Outcome = Result<Option<Dynamic>, Diagnostic>;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Call, Magic, Outcome, Takes};
-use crate::Diagnostic;
+use crate::{Diagnostic, words::duration};
 
 pub(super) const TIME: Magic = Magic {
     name: "time",
@@ -43,7 +43,7 @@ fn time(call: &mut Call) -> Outcome {
         call.machine.run_parsed(call.source, &parsed)
     };
     let took = started.elapsed();
-    call.print(format!("took {}", duration_text(took)));
+    call.print(format!("took {}", duration(took)));
     outcome
 }
 
@@ -86,7 +86,7 @@ fn report(seconds: &[f64], runs: u32) -> String {
     let mean = seconds.iter().sum::<f64>() / count;
     let variance = seconds.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / count;
     let best = seconds.iter().copied().fold(f64::INFINITY, f64::min);
-    let text = |seconds: f64| duration_text(Duration::from_secs_f64(seconds));
+    let text = |seconds: f64| duration(Duration::from_secs_f64(seconds));
     format!(
         "{} ± {} a run (mean ± std of {} rounds of {runs} run{}, best {})",
         text(mean),
@@ -97,39 +97,9 @@ fn report(seconds: &[f64], runs: u32) -> String {
     )
 }
 
-/// `340 ns`, `12.3 µs`, `340.0 ms`, `4.2 s`, `3 min 5 s`, `2 h 10 min`.
-pub fn duration_text(duration: Duration) -> String {
-    let whole = duration.as_secs_f64().round() as u64;
-    match duration.as_secs_f64() {
-        seconds if seconds < 1e-6 => format!("{:.0} ns", seconds * 1e9),
-        seconds if seconds < 1e-3 => format!("{:.1} µs", seconds * 1e6),
-        seconds if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
-        seconds if seconds < 120.0 => format!("{seconds:.1} s"),
-        seconds if seconds < 7_200.0 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3_600, whole % 3_600 / 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_in_their_own_unit() {
-        let shown = [0.000_000_34, 0.000_012_34, 0.012_34, 4.23, 185.0, 7_830.0]
-            .map(|s| duration_text(Duration::from_secs_f64(s)));
-        assert_eq!(
-            shown,
-            [
-                "340 ns",
-                "12.3 µs",
-                "12.3 ms",
-                "4.2 s",
-                "3 min 5 s",
-                "2 h 10 min"
-            ]
-        );
-    }
 
     #[test]
     fn a_report_has_mean_spread_and_best() {
