@@ -53,9 +53,12 @@ pub const LOSSES: &[(&str, FlowLoss)] = &[
     ),
 ];
 
+/// A function of predicted and true data.
+pub type DistanceFn = Arc<dyn Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync>;
+
 /// A distance of predicted and true data `[n, ..]`, one number a sample `[n]`.
 #[derive(Clone)]
-pub struct Distance(pub Arc<dyn Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync>);
+pub struct Distance(pub DistanceFn);
 
 impl std::fmt::Debug for Distance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -288,6 +288,9 @@ impl Process {
     }
 }
 
+/// A function of the coefficients.
+pub type Weight<'a> = &'a dyn Fn(&Coefficients) -> f64;
+
 /// Coefficients at the times of a batch.
 pub struct Along {
     rows: Vec<Coefficients>,
@@ -304,7 +307,7 @@ impl Along {
     }
 
     /// `sum_i of_i(coefficients) x_i`, row by row.
-    pub fn combine(&self, terms: &[(&dyn Fn(&Coefficients) -> f64, &Tensor)]) -> Result<Tensor> {
+    pub fn combine(&self, terms: &[(Weight, &Tensor)]) -> Result<Tensor> {
         let mut total: Option<Tensor> = None;
         for (of, x) in terms {
             // A weight that is 0 everywhere takes part in nothing, not even in memory.

@@ -117,7 +117,7 @@ impl Stepper {
 }
 
 /// Options of a walk.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InterpolantSample {
     /// How points move: along the probability flow "ode", with noise "sde", or "denoise" (default "ode").
@@ -146,24 +146,6 @@ pub struct InterpolantSample {
     pub base: Option<Tensor>,
     /// Seed of the base's points and the noise (default: the session's next).
     pub seed: Option<u64>,
-}
-
-impl Default for InterpolantSample {
-    fn default() -> Self {
-        Self {
-            sampler: Sampler::default(),
-            epsilon: None,
-            solver: None,
-            steps: None,
-            rtol: None,
-            atol: None,
-            from: None,
-            to: None,
-            final_denoise: false,
-            base: None,
-            seed: None,
-        }
-    }
 }
 
 impl InterpolantSample {

@@ -46,7 +46,7 @@ pub fn slerp(from: &Tensor, to: &Tensor, weight: f64) -> Result<Tensor> {
     let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
     let angle = (dot / (norm(&a) * norm(&b))).clamp(-1.0, 1.0).acos();
     // Vectors of one direction, or nothing: a straight line is the limit.
-    if !(angle.sin().abs() > 1e-7) {
+    if angle.is_nan() || angle.sin().abs() <= 1e-7 {
         return Ok(Tensor::combine(&[(1.0 - weight, from), (weight, to)])?);
     }
     let share = |w: f64| (w * angle).sin() / angle.sin();

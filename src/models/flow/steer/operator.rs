@@ -73,7 +73,7 @@ impl Operator {
 
     /// A Gaussian blur with an odd number of taps and a standard deviation in pixels.
     pub fn blur(shape: [usize; 3], taps: usize, sigma: f64) -> Result<Self> {
-        if taps % 2 == 0 {
+        if taps.is_multiple_of(2) {
             return Err(Error::option(
                 "taps",
                 format!("must be odd, so that the blur has a middle, got {taps}"),
