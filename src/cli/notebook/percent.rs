@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(
             script(&notebook),
             "// %% [markdown]\n// # Title\n//\n// text\n// %%\n//> %time f(\n//>   1)\nlet x = 1;\n//> !ls\n\
-             // %% {\"id\":\"abc\",\"metadata\":{\"tags\":[\"parameters\"]}}\nx\n"
+             // %% {\"metadata\":{\"tags\":[\"parameters\"]},\"id\":\"abc\"}\nx\n"
         );
     }
 

@@ -115,7 +115,8 @@ fn an_error_ends_the_run_and_what_there_is_is_written() {
         &["run", "a.ipynb", "--out", "out/b.ipynb", "--quiet"],
     );
     assert_eq!(status, 1);
-    assert!(stderr.contains("cannot write"), "{stderr}");
+    assert!(stderr.contains("--> cell 3:1:10"), "{stderr}");
+    assert!(folder.join("out/b.ipynb").exists());
     let (status, stderr) = run(&folder, &["run", "a.ipynb", "--out", "out", "--quiet"]);
     assert_eq!(status, 1);
     assert!(stderr.contains("--> cell 3:1:10"), "{stderr}");
@@ -240,12 +241,16 @@ fn essence(output: &Value) -> Value {
     let is_picture = kinds.iter().any(|kind| kind.starts_with("image/"));
     json!([
         kinds,
-        if is_picture || text.contains(" steps in ") {
+        if is_picture {
             String::new()
         } else {
             text
         }
     ])
+}
+
+fn is_bar(text: &str) -> bool {
+    text.contains(" steps in ") || text.contains(" step in ")
 }
 
 #[test]
@@ -269,6 +274,8 @@ fn the_tour_gives_what_is_written() {
                 .unwrap()
                 .iter()
                 .map(essence)
+                // Whether a short piece of work has a bar is a matter of the machine.
+                .filter(|output| !output[1].as_str().is_some_and(is_bar))
                 .collect()
         };
         assert_eq!(of(old), of(new), "{}", joined(&old["source"]));

@@ -126,7 +126,7 @@ fn a_dialogue() {
     terminal.expect("[4]> ");
     terminal.type_keys("?view\r");
     terminal.expect("`view` is `Tensor.reshape` here.");
-    terminal.expect("[4]> ");
+    terminal.expect("[5]> ");
     terminal.type_keys("\x04");
     assert!(terminal.child.wait().unwrap().success());
 }
