@@ -239,14 +239,7 @@ fn essence(output: &Value) -> Value {
     let kinds: Vec<&String> = data.keys().collect();
     let text = joined(&data["text/plain"]);
     let is_picture = kinds.iter().any(|kind| kind.starts_with("image/"));
-    json!([
-        kinds,
-        if is_picture {
-            String::new()
-        } else {
-            text
-        }
-    ])
+    json!([kinds, if is_picture { String::new() } else { text }])
 }
 
 fn is_bar(text: &str) -> bool {

@@ -7,7 +7,7 @@ use super::{Outcome, optim::Choice};
 use crate::{
     Kind, context,
     fault::{Fault, Spot},
-    help::{Entry, FunctionName, Reference},
+    help::{Entry, EntryKind, FunctionName, Reference},
     library::Library,
 };
 
@@ -82,7 +82,11 @@ fn behind<'a>(reference: &'a Reference, what: &Dynamic) -> Vec<&'a Entry> {
         return named(&format!("optim::{}", choice.0.rule.name()));
     }
     let id = what.type_id();
-    let makes = |entry: &&Entry| entry.overloads.iter().any(|overload| overload.gives == id);
+    // A method that gives the like, as `reflow` does, has a paper of its own: `cite("RectifiedFlow")` has both.
+    let makes = |entry: &&Entry| {
+        entry.kind == EntryKind::Function
+            && entry.overloads.iter().any(|overload| overload.gives == id)
+    };
     reference.entries().iter().filter(makes).collect()
 }
 

@@ -47,7 +47,8 @@ pub(crate) fn cells(machine: &Machine, name: &str, cells: &[String]) -> Vec<Diag
             .map(|place| (place.line, place.column));
         finding.kind == Kind::Value
             && finding.message == super::statements::UNUSED
-            && place.is_some_and(|place| shown.contains(&place))
+            && place
+                .is_some_and(|place| shown.contains(&place) || is_magic(&joined, cells, place.0))
     };
     let findings = findings.into_iter().filter(|finding| !is_output(finding));
     let place = |place: &mut Place| {
@@ -78,6 +79,13 @@ pub(crate) fn cells(machine: &Machine, name: &str, cells: &[String]) -> Vec<Diag
         finding
     };
     findings.map(moved).collect()
+}
+
+/// Whether a line of the joined code is a magic's, which shows the value of its code itself.
+fn is_magic(joined: &[Joined], cells: &[String], line: usize) -> bool {
+    joined.iter().zip(cells).any(|(at, cell)| {
+        at.lines.contains(&line) && crate::MagicLines::of(cell).contains(line - at.lines.start)
+    })
 }
 
 /// Where the last value of a cell begins, when it is shown.

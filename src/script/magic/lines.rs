@@ -138,7 +138,7 @@ mod tests {
             of("1\n%time f(\n 2)\n  !ls\nx"),
             [false, true, true, true, false]
         );
-        assert_eq!(of("%%bash\nls\n"), [true, true, true]);
+        assert_eq!(of("%%bash\nls\n"), [true, true, false]);
         assert_eq!(of("%%time\nf()"), [true, false]);
         assert_eq!(of("let x = 1;"), [false]);
     }

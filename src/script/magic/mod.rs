@@ -377,6 +377,10 @@ fn quoted(mut error: Diagnostic, source: &str, cell: &str) -> Diagnostic {
 pub(crate) fn help(name: &str) -> Option<Result<Help, Diagnostic>> {
     let short = name.strip_prefix('%')?;
     let short = short.strip_prefix('%').unwrap_or(short);
+    if short.is_empty() {
+        // The operator.
+        return None;
+    }
     let found = find(short).map(|magic| {
         let usages = magic.usages();
         Help {

@@ -72,7 +72,7 @@ fn questions_about_code_are_answered_while_a_cell_trains() {
             let found = glance.complete(code, code.chars().count());
             found.items.into_iter().map(|item| item.text).collect()
         };
-        assert_eq!(texts("m.samp"), ["sample"]);
+        assert_eq!(texts("m.samp"), ["sample", "sample_with_log_prob"]);
         assert!(texts("twi").contains(&"twice".to_string()));
         assert!(glance.inspect("m.fit", 4).unwrap().text.contains("fit"));
         assert!(glance.help("twice").unwrap().text.contains("Twice."));

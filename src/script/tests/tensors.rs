@@ -243,7 +243,7 @@ fn a_tensor_shows_its_values() {
     );
     let html = display.get("text/html").unwrap();
     assert!(
-        html.contains("<td>1.5000</td>") && html.contains("[2, 2] f32"),
+        html.contains(">1.5000</td>") && html.contains("[2, 2] f32"),
         "{html}"
     );
     session
