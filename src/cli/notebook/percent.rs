@@ -138,7 +138,7 @@ fn filled(cell: Cell, lines: &[&str]) -> Cell {
     let of = |line: &&str| match kind {
         Kind::Code => match line.strip_prefix(ASIDE) {
             Some(rest) if rest.starts_with('>') => format!("//{rest}"),
-            Some(rest) if rest.is_empty() => String::new(),
+            Some("") => String::new(),
             Some(rest) => rest
                 .strip_prefix(' ')
                 .map_or(line.to_string(), str::to_string),

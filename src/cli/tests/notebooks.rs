@@ -42,7 +42,7 @@ fn code(source: &str, tags: &[&str]) -> Value {
 fn write(folder: &Path, name: &str, cells: Vec<Value>) {
     let notebook =
         json!({ "nbformat": 4, "nbformat_minor": 4, "metadata": { "mine": 1 }, "cells": cells });
-    fs::write(folder.join(name), notebook.to_string()).unwrap();
+    rhapsode_script::write_atomic(&folder.join(name), notebook.to_string().as_bytes()).unwrap();
 }
 
 fn read(path: &Path) -> Value {

@@ -82,7 +82,7 @@ fn behind<'a>(reference: &'a Reference, what: &Dynamic) -> Vec<&'a Entry> {
         return named(&format!("optim::{}", choice.0.rule.name()));
     }
     let id = what.type_id();
-    // A method that gives the like, as `reflow` does, has a paper of its own: `cite("RectifiedFlow")` has both.
+    // A method that gives the like, as `reflow` does, has a paper of its own.
     let makes = |entry: &&Entry| {
         entry.kind == EntryKind::Function
             && entry.overloads.iter().any(|overload| overload.gives == id)

@@ -194,7 +194,7 @@ mod tests {
             found(&["fn f(a) { a }", "f(1)", "fn f(a) { a + 1 }\nf(2)"]),
             [""; 0]
         );
-        assert_eq!(found(&["%%bash\necho it's", "let ä = 1;\nä"]), [""; 0]);
+        assert_eq!(found(&["%%bash\necho it's", "let a = \"ä\";\na"]), [""; 0]);
     }
 
     #[test]

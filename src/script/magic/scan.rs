@@ -378,6 +378,10 @@ mod tests {
     }
 
     #[test]
+    #[expect(
+        clippy::single_range_in_vec_init,
+        reason = "a list of one range is meant"
+    )]
     fn spaces_keep_lines_and_columns() {
         let text = only("%tä x\ny", &[5..6], Room::Columns);
         assert_eq!(text, "    x\n ");

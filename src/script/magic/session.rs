@@ -51,7 +51,7 @@ pub(super) const RUN: Magic = Magic {
     takes: Takes::File,
     doc: "Runs a script (.rhai) in this session: its variables and functions stay. Paths in it begin in the session's \
           folder.",
-    run: run,
+    run,
     ..LINE
 };
 

@@ -307,7 +307,7 @@ fn a_value_is_not_taken_for_a_command() {
 #[test]
 fn editors_know_magics() {
     let (mut s, folder) = session("editors");
-    fs::write(folder.join("data.csv"), "a").unwrap();
+    rhapsode_script::write_atomic(&folder.join("data.csv"), b"a").unwrap();
     run(&mut s, "let number = 3;");
     let texts = |code: &str| -> Vec<String> {
         let found = s.complete(code, code.chars().count());

@@ -124,7 +124,7 @@ fn ground(value: f64, largest: f64) -> String {
     let strength = (value.abs() / largest).clamp(0.0, 1.0) * 0.5;
     match value {
         v if v.is_nan() => " style=\"background:rgba(220,38,38,0.5)\"".into(),
-        _ if !(strength > 0.005) => String::new(),
+        _ if strength.is_nan() || strength <= 0.005 => String::new(),
         v if v < 0.0 => format!(" style=\"background:rgba(59,130,246,{strength:.2})\""),
         _ => format!(" style=\"background:rgba(245,158,11,{strength:.2})\""),
     }
