@@ -6,7 +6,7 @@
 //!
 //! Rollover budget forcing: every step of a chain has a quota of candidates; the first one that is better than the best so far is taken at once, and
 //! what is left of the quota rolls over to the next step; the last step spends the rest ([`budget`]). Beside it best of n, SMC, CoDe, SVDD and search over paths
-//! ([`methods`]).
+//! (`methods`).
 //!
 //! The budget counts evaluations of the velocity for one particle, exactly; it is never exceeded. On the exp grid with ten steps the last state before the data is at
 //! `s = 0.44`, where "vp" has `alpha = 0.38`: the predicted data there are blurred. "ode" finishes from there along the linear flow, its evaluations
