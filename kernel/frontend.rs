@@ -110,7 +110,8 @@ fn content(display: &Display) -> Value {
     json!({"data": bundle(display), "metadata": {}, "transient": transient})
 }
 
-/// The forms of a display by their types: JSON as JSON, all else as text.
+/// The forms of a display by their types: JSON as JSON, all else as text. A drawing in coloured characters is for
+/// terminals alone.
 pub fn bundle(display: &Display) -> Value {
     let form = |(mime, content): &(String, String)| {
         let is_json = mime == "application/json" || mime.ends_with("+json");
@@ -120,7 +121,11 @@ pub fn bundle(display: &Display) -> Value {
         let value = parsed.unwrap_or_else(|| Value::String(content.clone()));
         (mime.clone(), value)
     };
-    Value::Object(display.forms.iter().map(form).collect::<Map<_, _>>())
+    let forms = display
+        .forms
+        .iter()
+        .filter(|(mime, _)| mime != "text/x-ansi");
+    Value::Object(forms.map(form).collect::<Map<_, _>>())
 }
 
 #[cfg(test)]

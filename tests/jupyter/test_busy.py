@@ -27,7 +27,7 @@ def test_control_heartbeat_completion_and_inspection_answer(training):
     assert kernel.ask("kernel_info_request", channel="control").content["status"] == "ok"
     assert kernel.client.is_alive()
     found = kernel.ask("complete_request", code="m.samp", cursor_pos=6).content
-    assert found["matches"] == ["sample"]
+    assert found["matches"] == ["sample", "sample_with_log_prob"]
     names = kernel.ask("complete_request", code="dat", cursor_pos=3).content["matches"]
     assert "data" in names
     help = kernel.ask("inspect_request", code="m.fit", cursor_pos=5).content

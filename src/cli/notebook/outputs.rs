@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rhapsode_kernel::{Bars, Shown, bundle};
 use rhapsode_script::{Diagnostic, Display, Event, ProgressState};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Bytes that a cell may print: a notebook keeps all of it, and a browser lays it out.
 const MOST_TEXT: usize = 1 << 20;
@@ -128,7 +128,7 @@ impl Outputs {
     }
 
     fn display(&mut self, display: &Display, kind: &str, count: Option<u64>) {
-        let mut output = json!({ "output_type": kind, "data": data(display), "metadata": {} });
+        let mut output = json!({ "output_type": kind, "data": bundle(display), "metadata": {} });
         if let Some(count) = count {
             output["execution_count"] = json!(count);
         }
@@ -141,7 +141,7 @@ impl Outputs {
     fn update(&mut self, display: &Display) {
         let place = display.id.as_ref().and_then(|id| self.places.get(id));
         if let Some(output) = place.and_then(|place| self.list.get_mut(*place)) {
-            output["data"] = data(display);
+            output["data"] = bundle(display);
         }
     }
 
@@ -157,16 +157,6 @@ impl Outputs {
         self.list.clear();
         self.places.clear();
     }
-}
-
-/// The forms that a notebook keeps: those for terminals are not among them.
-fn data(display: &Display) -> Value {
-    let forms = match bundle(display) {
-        Value::Object(forms) => forms,
-        _ => Map::new(),
-    };
-    let kept = forms.into_iter().filter(|(mime, _)| mime != "text/x-ansi");
-    Value::Object(kept.collect())
 }
 
 #[cfg(test)]
