@@ -53,6 +53,9 @@ def test_nbclient_gives_what_is_written(path):
     client = NotebookClient(fresh, timeout=600, kernel_name="rhapsode", resources={"metadata": {"path": path.parent}})
     client.execute()
     for old, new in zip(written.cells, fresh.cells):
+        if old["source"].startswith("?"):
+            # Help: the kernel opens the pager, `rhapsode run` writes it below the cell.
+            continue
         assert texts(old) == texts(new), old["source"]
 
 
