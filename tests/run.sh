@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs everything that must hold, in order, and stops at the first thing that does not:
-# format, lints, documentation, Rust tests with the examples in the documentation, the language suite,
+# format, lints, documentation, Rust tests with the examples in the documentation, the language suite, random cells,
 # every script in scripts/ at reduced size, and the kernel against Jupyter's own clients (which come from PyPI). Needs Rust
 # (rustup), a C and a C++ compiler and Python 3 with venv.
 set -euo pipefail
@@ -44,8 +44,8 @@ cargo test --workspace --doc 2>&1 | tee "$log/doc" || fail "examples in the docu
 step "language suite"
 cargo lang 2>&1 | tee "$log/lang" || fail "language suite"
 
-# Random cells (`cargo fuzz-cells`) are run by hand until their prelude holds a value of every type of the flows, the
-# magics and the rich displays: without them the run does not begin.
+step "random cells"
+cargo fuzz-cells 2>&1 | tee "$log/fuzz" || fail "random cells"
 
 step "scripts, at reduced size"
 rhapsode="${CARGO_TARGET_DIR:-target}/debug/rhapsode"

@@ -102,6 +102,10 @@ fn parent(task: Task) -> Result<bool, String> {
     let (mut findings, mut ends) = (Vec::new(), BTreeMap::new());
     while first < end {
         let (reached, death) = watch(spawn(task, first)?, &mut findings, &mut ends)?;
+        let Some(reached) = reached else {
+            // It would not begin the next time either.
+            return Err(death.unwrap_or_else(|| "the worker has begun no group".into()));
+        };
         if let Some(death) = death {
             findings.push(format!("group {reached}: {death}"));
         }
@@ -147,12 +151,12 @@ fn spawn(task: Task, first: u64) -> Result<Child, String> {
         .map_err(|e| e.to_string())
 }
 
-/// Listens to a worker; gives the last group that it began, and how it died if it did.
+/// Listens to a worker; gives the last group that it began, if any, and how it died if it did.
 fn watch(
     mut child: Child,
     findings: &mut Vec<String>,
     ends: &mut BTreeMap<String, u64>,
-) -> Result<(u64, Option<String>), String> {
+) -> Result<(Option<u64>, Option<String>), String> {
     let stdout = child.stdout.take().ok_or("the worker has no output")?;
     let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
@@ -162,11 +166,13 @@ fn watch(
             }
         }
     });
-    let (mut group, mut cell) = (0, String::new());
+    let (mut begun, mut group, mut cell) = (false, 0, String::new());
     loop {
         match lines.recv_timeout(HANG) {
             Ok(line) => match line.split_once(' ') {
-                Some(("group", number)) => group = number.parse().unwrap_or(group),
+                Some(("group", number)) => {
+                    (begun, group) = (true, number.parse().unwrap_or(group));
+                }
                 Some(("cell", code)) => cell = code.to_string(),
                 Some(("finding", text)) => findings.push(format!("group {group}: {text}")),
                 Some(("end", how)) => *ends.entry(how.to_string()).or_default() += 1,
@@ -176,13 +182,13 @@ fn watch(
             Err(RecvTimeoutError::Timeout) => {
                 child.kill().map_err(|e| e.to_string())?;
                 child.wait().map_err(|e| e.to_string())?;
-                return Ok((group, Some(format!("a hang in {cell}"))));
+                return Ok((begun.then_some(group), Some(format!("a hang in {cell}"))));
             }
             Err(RecvTimeoutError::Disconnected) => {
                 let status = child.wait().map_err(|e| e.to_string())?;
                 let death =
                     (!status.success()).then(|| format!("the process died ({status}) in {cell}"));
-                return Ok((group, death));
+                return Ok((begun.then_some(group), death));
             }
         }
     }

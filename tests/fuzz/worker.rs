@@ -1,6 +1,7 @@
 //! The child process: runs groups of cells in sessions and tells the parent, a line each, what it is at and what it found.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     io::{self, Write as _},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
@@ -50,21 +51,28 @@ pub(crate) fn run(task: Task, first: u64) -> Result<bool, String> {
 
 /// Every documented type has a variable, so that its methods are called on it.
 fn every_kind_is_there(session: &Session, variables: &[(String, String)]) -> Result<(), String> {
-    for topic in session.topics() {
-        let Some((owner, _)) = topic.split_once('.') else {
-            continue;
-        };
-        if !variables.iter().any(|(_, kind)| kind == owner) {
-            return Err(format!("the prelude has no variable of type {owner}"));
-        }
+    let topics = session.topics();
+    let owners: BTreeSet<&str> = topics
+        .iter()
+        .filter_map(|topic| topic.split_once('.').map(|(owner, _)| owner))
+        .collect();
+    let missing: Vec<&str> = owners
+        .into_iter()
+        .filter(|owner| !variables.iter().any(|(_, kind)| kind == owner))
+        .collect();
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        return Err(format!("the prelude has no variable of type {missing}"));
     }
     Ok(())
 }
 
 fn prepare(session: &mut Session) -> Result<(), String> {
-    session
-        .execute(PRELUDE, &mut Recorder::default())
-        .map(drop)
+    // What `%%capture` keeps comes from a cell of its own.
+    let cells = [PRELUDE, "%%capture captured\nprint(1);"];
+    cells
+        .iter()
+        .try_for_each(|cell| session.execute(cell, &mut Recorder::default()).map(drop))
         .map_err(|error| format!("the prelude fails:\n{}", error.render(false)))
 }
 
