@@ -56,6 +56,9 @@ fn main() -> ExitCode {
         }
     }
     let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite");
+    if let Err(error) = work_in_scratch() {
+        return fail(&format!("no place for what the sections save: {error}"));
+    }
     match run(&suite, &filters, update) {
         Ok(Count {
             passed: 0,
@@ -77,6 +80,16 @@ fn main() -> ExitCode {
         }
         Err(error) => fail(&error),
     }
+}
+
+/// Relative paths that a section saves to lie in a folder that every run begins empty.
+fn work_in_scratch() -> io::Result<()> {
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("suite");
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch)?;
+    }
+    fs::create_dir_all(&scratch)?;
+    std::env::set_current_dir(scratch)
 }
 
 /// How many sections did what.

@@ -18,6 +18,8 @@ pub struct State {
     pub steps: u64,
     /// The loss of every step.
     pub losses: Vec<f64>,
+    /// What was measured on the way beside the loss, such as the validation loss: after which step, what, the value.
+    pub measured: Vec<(u64, &'static str, f64)>,
     /// The learning rate of the next step, before the schedule.
     pub lr: f64,
     /// Whether it takes steps now.
@@ -30,6 +32,18 @@ pub struct State {
     told: usize,
     /// What the next step is to begin with.
     wanted: Option<f64>,
+}
+
+impl State {
+    /// The newest value of everything that was measured, in the order in which it was measured last.
+    pub fn newest(&self) -> Vec<(&'static str, f64)> {
+        let last = self.measured.last().map(|(step, ..)| *step);
+        let newest = self
+            .measured
+            .iter()
+            .filter(|(step, ..)| Some(*step) == last);
+        newest.map(|(_, name, value)| (*name, *value)).collect()
+    }
 }
 
 impl Live {

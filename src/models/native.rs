@@ -18,6 +18,9 @@ pub const TYPE: &str = "x-type";
 /// Stands for a tensor.
 pub struct TensorValue;
 
+/// Stands for inputs with the targets that belong to them.
+pub struct PairValue;
+
 /// Stands for a choice of optimizer.
 pub struct OptimizerValue;
 
@@ -36,6 +39,18 @@ impl JsonSchema for TensorValue {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ TYPE: "Tensor" })
+    }
+}
+
+impl JsonSchema for PairValue {
+    fn schema_name() -> Cow<'static, str> {
+        "pair".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ TYPE: "[Tensor, Tensor]" })
     }
 }
 

@@ -5,7 +5,7 @@
 //! as if it had never stopped, and the step whose loss became NaN can be taken again under watch
 //! to find the operation.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use rhapsode_tensor::{Tensor, grad_or_zero, interrupt, params::Params, tape};
 
@@ -27,6 +27,10 @@ pub trait Objective: Send {
     /// The loss of a step (from 1), a scalar: a function of the step and the parameters alone.
     /// (`&mut`: it may keep caches.)
     fn loss(&mut self, step: u64) -> Result<Tensor>;
+    /// What is to be measured after that step beside the loss: names and values.
+    fn measure(&mut self, _step: u64) -> Result<Vec<(&'static str, f64)>> {
+        Ok(Vec::new())
+    }
 }
 
 /// How steps are taken.
@@ -171,11 +175,18 @@ impl Run {
                 other => other?,
             };
             self.losses.push(loss);
+            let measured = self.objective.measure(self.steps())?;
             let mut state = self.live.state();
             state.steps = self.steps();
             state.losses.push(loss);
+            let step = state.steps;
+            state.measured.extend(
+                measured
+                    .into_iter()
+                    .map(|(name, value)| (step, name, value)),
+            );
+            let metrics: Vec<_> = iter::once(("loss", loss)).chain(state.newest()).collect();
             drop(state);
-            let metrics = [("loss", loss)];
             let step = Step {
                 label: self.objective.label(),
                 step: self.steps(),

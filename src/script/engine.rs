@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, NativeCallContext, OptimizationLevel};
 
 use crate::{
-    Event,
+    Event, compare,
     context::{self, Context},
     fault::Fault,
     help::FunctionName,
@@ -37,8 +37,12 @@ pub(crate) fn build(context: &Arc<Context>, bind: fn(&mut Library)) -> Engine {
     engine.disable_symbol("eval");
     set_limits(&mut engine);
     set_hooks(&mut engine, context);
-    if let Err(message) = engine.register_custom_operator("@", MATMUL_PRECEDENCE) {
-        // The name and the precedence are constants that Rhai takes; the tests use `@`.
+    let operators = engine
+        .register_custom_operator("@", MATMUL_PRECEDENCE)
+        .map(|_| ())
+        .and_then(|()| compare::install(&mut engine));
+    if let Err(message) = operators {
+        // The names and the precedences are constants that Rhai takes; the tests use all of them.
         context.send(Event::Stderr(format!("{message}\n")));
     }
     let mut library = Library::default();

@@ -9,6 +9,7 @@ mod bind;
 mod built_in;
 mod cell;
 mod check;
+mod compare;
 mod complete;
 mod context;
 mod diagnostic;

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The kernel against real clients: jupyter_kernel_test, jupyter_client, jupyter console.
+# The kernel against real clients: jupyter_kernel_test, jupyter_client, jupyter console, JupyterLab in a browser.
 # Usage: run.sh PROGRAM [arguments of pytest]; PROGRAM is a built `rhapsode`.
 # The clients come from PyPI into a virtual environment below the build folder; it is made again
-# when requirements.txt changes.
+# when requirements.txt changes. Chromium comes from the system's packages where there is none and we may install it.
 set -euo pipefail
 program="$(realpath "${1:?usage: run.sh PROGRAM [arguments of pytest]}")"
 shift
@@ -16,6 +16,16 @@ if ! cmp -s requirements.txt "$venv/requirements.txt"; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
     cp requirements.txt "$venv/requirements.txt"
+fi
+
+if ! command -v chromium chromium-browser google-chrome >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
+    else
+        echo "there is no chromium: install it (Debian: apt-get install chromium fonts-dejavu-core)" >&2
+        exit 1
+    fi
 fi
 
 # Nothing of the user's own Jupyter is read or written.

@@ -24,6 +24,7 @@ pub struct Batches {
     rows: usize,
     batch: usize,
     drop_last: bool,
+    shuffle: bool,
     epochs: Stream,
     /// The permutations made last, newest last. Two, as a batch may end one epoch and begin the next.
     cache: Vec<(u64, Vec<usize>)>,
@@ -46,6 +47,7 @@ impl Batches {
             rows,
             batch,
             drop_last: false,
+            shuffle: true,
             // A family of its own, so that the stream's place is not lost in the number of the epoch.
             epochs: Stream::new(stream.seed(), "epoch"),
             cache: Vec::new(),
@@ -66,6 +68,12 @@ impl Batches {
         Ok(self)
     }
 
+    /// Takes the rows as they come, in every epoch, whose last batch is then short: for going through all data once.
+    pub fn in_order(mut self) -> Self {
+        self.shuffle = false;
+        self
+    }
+
     /// Batches that go through one epoch.
     pub fn per_epoch(&self) -> u64 {
         match self.drop_last {
@@ -74,13 +82,18 @@ impl Batches {
         }
     }
 
-    /// The rows of one step, counted from 0: `batch` numbers in `0..rows`. The result does not depend
+    /// The rows of one step, counted from 0: `batch` numbers in `0..rows` (fewer at the end of an epoch in order). The result does not depend
     /// on which steps were asked for before. Errors when memory does not hold a batch or an epoch.
     pub fn indices(&mut self, step: u64) -> Result<Vec<i64>> {
         memory::ensure(self.batch, size_of::<i64>())?;
         let mut indices = Vec::with_capacity(self.batch);
         // Wide, as step and batch together may exceed 64 bits.
         let (place, rows) = (u128::from(step) * self.batch as u128, self.rows as u128);
+        if !self.shuffle {
+            let from = (step % self.per_epoch()) as usize * self.batch;
+            let to = from.saturating_add(self.batch).min(self.rows);
+            return Ok((from as i64..to as i64).collect());
+        }
         let (mut epoch, mut skip) = match self.drop_last {
             true => {
                 let per_epoch = self.per_epoch();
@@ -197,6 +210,16 @@ mod tests {
                 .to_string()
                 .starts_with("option `batch`: expected at most the 3 rows")
         );
+    }
+
+    #[test]
+    fn rows_come_in_order_when_not_shuffled() {
+        let mut batches = batches(5, 3).in_order();
+        assert_eq!(batches.indices(0).unwrap(), [0, 1, 2]);
+        assert_eq!(batches.indices(1).unwrap(), [3, 4]);
+        assert_eq!(batches.indices(2).unwrap(), [0, 1, 2]);
+        let mut whole = self::batches(5, 3).in_order().drop_last().unwrap();
+        assert_eq!(whole.indices(1).unwrap(), [0, 1, 2]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use rhapsode_tensor::{Tensor, params::Params, random::Stream};
+use rhapsode_tensor::{Tensor, interrupt, no_grad, params::Params, random::Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +10,15 @@ use super::{LossKind, Net, mlp::positive};
 use crate::{
     Error, Result,
     data::Batches,
-    native::OptimizerValue,
+    metric::accuracy,
+    native::{OptimizerValue, PairValue},
     observe::Observer,
     optim::{AdamOptions, Choice, Schedule},
     train::{Objective, Plan, Run},
 };
+
+/// Rows of validation data at once, at least.
+const VALIDATION_ROWS: usize = 1024;
 
 /// A loss of predictions and targets of one's own.
 pub type LossFunction = Arc<dyn Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync>;
@@ -42,6 +46,12 @@ pub struct NetFitOptions {
     pub warmup: u64,
     /// Largest norm of the gradient; larger ones are scaled down to it (> 0; default: any).
     pub clip: Option<f64>,
+    /// Inputs and targets that are not learned from, `[x, y]`: the loss on them is measured on the way (default: none).
+    #[serde(skip)]
+    #[schemars(!skip, skip_serializing, with = "PairValue")]
+    pub validation: Option<(Tensor, Tensor)>,
+    /// Steps between two measurements (at least 1; default: a tenth of `steps`); there is one after the last step too.
+    pub validate_every: Option<u64>,
     /// Seed of data order and dropout (default: the session's next).
     pub seed: Option<u64>,
 }
@@ -57,6 +67,8 @@ impl Default for NetFitOptions {
             schedule: None,
             warmup: 0,
             clip: None,
+            validation: None,
+            validate_every: None,
             seed: None,
         }
     }
@@ -77,6 +89,7 @@ impl NetFitOptions {
     pub fn validate(&self) -> Result<()> {
         positive("steps", self.steps as usize)?;
         positive("batch", self.batch)?;
+        positive("validate_every", self.validate_every.unwrap_or(1) as usize)?;
         match self.clip.filter(|c| !(*c > 0.0 && c.is_finite())) {
             Some(clip) => Err(Error::option(
                 "clip",
@@ -95,8 +108,76 @@ struct Supervised {
     y: Tensor,
     batches: Batches,
     masks: Stream,
+    measure: LossMeasure,
+    validation: Option<Validation>,
+}
+
+/// How predictions are judged.
+#[derive(Clone)]
+struct LossMeasure {
     kind: LossKind,
     function: Option<LossFunction>,
+}
+
+impl LossMeasure {
+    /// One number.
+    fn of(&self, prediction: &Tensor, y: &Tensor) -> Result<Tensor> {
+        let loss = match &self.function {
+            Some(function) => function(prediction, y)?,
+            None => self.kind.of(prediction, y)?,
+        };
+        if loss.len() != 1 {
+            let message = format!(
+                "must give one number, got shape {:?} (take .mean())",
+                loss.dims()
+            );
+            return Err(Error::option("loss", message));
+        }
+        Ok(loss)
+    }
+}
+
+/// Data that is not learned from.
+struct Validation {
+    x: Tensor,
+    y: Tensor,
+    /// Rows at once: what a step of training holds too.
+    batch: usize,
+    every: u64,
+    last: u64,
+}
+
+impl Validation {
+    fn is_due(&self, step: u64) -> bool {
+        step.is_multiple_of(self.every) || step == self.last
+    }
+
+    /// The mean loss, and with cross-entropy the share of the rows whose class is right.
+    fn measure(&self, net: &Net, how: &LossMeasure) -> Result<Vec<(&'static str, f64)>> {
+        let rows = self.x.dims().first().copied().unwrap_or(0);
+        let classifies = how.function.is_none() && how.kind == LossKind::CrossEntropy;
+        let (mut loss, mut right) = (0.0, 0.0);
+        for from in (0..rows).step_by(self.batch) {
+            interrupt::check()?;
+            let count = self.batch.min(rows - from);
+            let (x, y) = (
+                self.x.narrow(0, from, count)?,
+                self.y.narrow(0, from, count)?,
+            );
+            let prediction = net.pass(&x, &[], None)?;
+            let share = count as f64 / rows as f64;
+            loss += share * how.of(&prediction, &y)?.item()?;
+            // Class numbers; targets may also be distributions, of which none is right or wrong.
+            if classifies && y.dims().len() == 1 {
+                right += share * accuracy(&prediction, &y)?.value;
+            }
+        }
+        let mut measured = vec![("validation_loss", loss)];
+        if classifies && self.y.dims().len() == 1 {
+            measured.push(("validation_accuracy", right));
+        }
+        Ok(measured)
+    }
 }
 
 impl Objective for Supervised {
@@ -121,25 +202,47 @@ impl Objective for Supervised {
             self.y.index_select(0, &rows)?,
         );
         let prediction = self.net.pass(&x, &[], Some(self.masks.at(step)))?;
-        let loss = match &self.function {
-            Some(function) => function(&prediction, &y)?,
-            None => self.kind.of(&prediction, &y)?,
-        };
-        match (loss.len(), loss.is_tracked()) {
-            (1, true) => Ok(loss),
-            (1, false) => Err(Error::option(
+        let loss = self.measure.of(&prediction, &y)?;
+        match loss.is_tracked() {
+            true => Ok(loss),
+            false => Err(Error::option(
                 "loss",
                 "does not depend on the prediction: there is nothing to learn from",
             )),
-            _ => {
-                let message = format!(
-                    "must give one number, got shape {:?} (take .mean())",
-                    loss.dims()
-                );
-                Err(Error::option("loss", message))
-            }
         }
     }
+
+    fn measure(&mut self, step: u64) -> Result<Vec<(&'static str, f64)>> {
+        match &self.validation {
+            Some(validation) if validation.is_due(step) => {
+                no_grad(|| validation.measure(&self.net, &self.measure))
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// The number of rows of inputs and targets that fit each other.
+fn checked(what: [&'static str; 2], x: &Tensor, y: &Tensor) -> Result<usize> {
+    let rows = match (x.dims(), y.dims()) {
+        ([n, ..], [m, ..]) if n == m && *n > 0 => *n,
+        _ => {
+            return Err(Error::Shape {
+                what: what[1],
+                expected: format!("as many rows as the inputs {:?}, at least one", x.dims()),
+                got: y.dims().to_vec(),
+            });
+        }
+    };
+    for (what, data) in what.into_iter().zip([x, y]) {
+        if !data.is_finite()? {
+            return Err(Error::Value {
+                what,
+                message: "hold NaN or infinity".into(),
+            });
+        }
+    }
+    Ok(rows)
 }
 
 impl Net {
@@ -160,24 +263,22 @@ impl Net {
                 message: "the network has no parameters".into(),
             });
         }
-        let rows = match (x.dims(), y.dims()) {
-            ([n, ..], [m, ..]) if n == m && *n > 0 => *n,
-            _ => {
-                return Err(Error::Shape {
-                    what: "fit: targets",
-                    expected: format!("as many rows as the inputs {:?}, at least one", x.dims()),
-                    got: y.dims().to_vec(),
-                });
+        let rows = checked(["inputs", "fit: targets"], x, y)?;
+        let validation = match &options.validation {
+            Some((x, y)) => {
+                checked(["validation inputs", "validation targets"], x, y)?;
+                Some(Validation {
+                    x: x.detach(),
+                    y: y.detach(),
+                    batch: options.batch.max(VALIDATION_ROWS),
+                    every: options
+                        .validate_every
+                        .unwrap_or((options.steps / 10).max(1)),
+                    last: options.steps,
+                })
             }
+            None => None,
         };
-        for (what, data) in [("inputs", x), ("targets", y)] {
-            if !data.is_finite()? {
-                return Err(Error::Value {
-                    what,
-                    message: "hold NaN or infinity".into(),
-                });
-            }
-        }
         let seed = options.seed.unwrap_or(0);
         let objective = Supervised {
             net: self.clone(),
@@ -186,8 +287,11 @@ impl Net {
             y: y.detach().contiguous()?,
             batches: Batches::new(rows, options.batch, Stream::new(seed, "order"))?,
             masks: Stream::new(seed, "dropout"),
-            kind: options.loss,
-            function: options.function.clone(),
+            measure: LossMeasure {
+                kind: options.loss,
+                function: options.function.clone(),
+            },
+            validation,
         };
         let plan = Plan {
             optimizer: options

@@ -42,6 +42,9 @@ struct BatchOptions {
     /// Leave out, in every epoch, the rows that do not fill its last batch (default false: that batch goes on with
     /// rows of the next epoch).
     drop_last: bool,
+    /// Another random order in every epoch (default true); otherwise the rows as they come,
+    /// and the last batch of an epoch is short.
+    shuffle: bool,
 }
 
 impl Default for BatchOptions {
@@ -49,6 +52,7 @@ impl Default for BatchOptions {
         Self {
             batch: 256,
             drop_last: false,
+            shuffle: true,
         }
     }
 }
@@ -362,7 +366,11 @@ fn split(call: &NativeCallContext, data: Dynamic, parts: &Dynamic, mut map: Map)
 }
 
 fn dealer(call: &NativeCallContext, data: Dynamic, map: &Map) -> Outcome<Dealer> {
-    let BatchOptions { batch, drop_last } = options::read(map)?;
+    let BatchOptions {
+        batch,
+        drop_last,
+        shuffle,
+    } = options::read(map)?;
     let (tensors, single) = tensors(data)?;
     let rows = |t: &Tensor| t.dims().first().copied().unwrap_or(0);
     let first = tensors.first().map_or(0, rows);
@@ -376,6 +384,9 @@ fn dealer(call: &NativeCallContext, data: Dynamic, map: &Map) -> Outcome<Dealer>
             .into());
     }
     let mut batches = raise(Batches::new(first, batch, next_stream(call, "batches")?))?;
+    if !shuffle {
+        batches = batches.in_order();
+    }
     if drop_last {
         batches = raise(batches.drop_last())?;
     }

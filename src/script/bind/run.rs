@@ -8,7 +8,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Outcome, enter, raise};
-use crate::{Display, context, fault::Fault, library::Library, options, value::Object};
+use crate::{
+    Display, context,
+    fault::{Fault, Spot},
+    library::Library,
+    options,
+    value::Object,
+};
 
 /// A training; clones are the same one. What is shown comes from its live view: the run itself is lent to the loop
 /// that takes its steps.
@@ -101,6 +107,34 @@ impl Object for Training {
     }
 }
 
+/// What was measured under a name.
+fn history(run: &mut Training, name: &str) -> Outcome<Map> {
+    let state = run.live.state();
+    let of_name = || state.measured.iter().filter(|(_, other, _)| *other == name);
+    if of_name().next().is_none() {
+        let mut names: Vec<_> = state.measured.iter().map(|(_, name, _)| *name).collect();
+        names.sort_unstable();
+        names.dedup();
+        let message = format!("nothing was measured under \"{name}\"");
+        let hint = match names.is_empty() {
+            true => "`fit` measures on the way with the option `validation: [x, y]`".to_string(),
+            false => format!("there are: {}", names.join(", ")),
+        };
+        return Err(Fault::value(message)
+            .at(Spot::Argument(0))
+            .hint(hint)
+            .into());
+    }
+    let steps: Array = of_name()
+        .map(|(step, ..)| Dynamic::from(*step as i64))
+        .collect();
+    let values: Array = of_name().map(|(.., value)| Dynamic::from(*value)).collect();
+    Ok(Map::from([
+        ("steps".into(), steps.into()),
+        ("values".into(), values.into()),
+    ]))
+}
+
 /// What can be changed while a run goes on.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -122,7 +156,7 @@ pub(crate) fn bind(library: &mut Library) {
         .property::<Training>(
             "metrics",
             "map",
-            "The newest figures: `steps`, `loss`, `lr`.",
+            "The newest figures: `steps`, `loss`, `lr`, and what was measured beside them (`validation_loss`).",
         )
         .call(|run: &mut Training| -> Map {
             let state = run.live.state();
@@ -135,11 +169,30 @@ pub(crate) fn bind(library: &mut Library) {
                 ("loss", loss),
                 ("lr", Dynamic::from(state.lr)),
             ];
+            let measured = state.newest().into_iter();
+            let measured = measured.map(|(name, value)| (name, Dynamic::from(value)));
             entries
                 .into_iter()
+                .chain(measured)
                 .map(|(key, value)| (key.into(), value))
                 .collect()
         });
+    library
+        .method::<Training>(
+            "history",
+            "(name: string) -> map",
+            r#"
+            What was measured on the way under that name: `steps`, after which steps, and `values`. The loss of every step is `run.loss`.
+
+            ```rhai
+            let x = randn([64, 2]);
+            let y = randn([64, 1]);
+            let run = nn::linear(#{ inputs: 2, outputs: 1 }).fit(x, y, #{ steps: 20, validation: [x, y], validate_every: 5 });
+            run.history("validation_loss").steps // => [5, 10, 15, 20]
+            ```
+            "#,
+        )
+        .call(history);
     library
         .property::<Training>("steps", "int", "Steps taken.")
         .call(|run: &mut Training| run.live.state().steps as i64);

@@ -17,6 +17,7 @@ use crate::{
     help::Reference,
     lexer::lex,
     sources::{Sources, byte_at},
+    value::type_word,
 };
 
 /// All names that a script can use now: what a misspelt one is held against.
@@ -95,6 +96,14 @@ impl Explainer<'_> {
                 "a new variable is declared with `let {name} = ...`"
             ));
         }
+        if let EvalAltResult::ErrorMismatchDataType(expected, ..) = &error
+            && self.is_index(&source, position)
+        {
+            fault = fault.hint(match type_word(expected) {
+                "string" => "a map is read by its keys: `map.key` or `map[\"key\"]`",
+                _ => "arrays and strings are read by place: `array[0]` is the first element",
+            });
+        }
         if let EvalAltResult::ErrorPropertyNotFound(key, _) = &error {
             fault = fault.nearest(
                 key,
@@ -161,32 +170,32 @@ impl Explainer<'_> {
         chain().unwrap_or_default()
     }
 
+    /// The token that stands `offset` places from the one at the position.
+    fn token(&self, source: &str, position: Position, offset: isize) -> Option<Token> {
+        let text = self.sources.text(source)?;
+        let byte = byte_at(&text, position.line()?, position.position()?);
+        let lexed = lex(&text);
+        let (index, _) = lexed.at(byte)?;
+        let lexeme = lexed.lexemes.get(index.checked_add_signed(offset)?)?;
+        Some(lexeme.token.clone())
+    }
+
     /// Whether the name at the position stands before a `=`.
     fn is_assigned(&self, source: &str, position: Position) -> bool {
-        let next = || {
-            let text = self.sources.text(source)?;
-            let byte = byte_at(&text, position.line()?, position.position()?);
-            let lexed = lex(&text);
-            let (index, _) = lexed.at(byte)?;
-            Some(matches!(lexed.lexemes.get(index + 1)?.token, Token::Equals))
-        };
-        next().unwrap_or(false)
+        matches!(self.token(source, position, 1), Some(Token::Equals))
+    }
+
+    /// Whether the position is the beginning of what stands in `[ ]`.
+    fn is_index(&self, source: &str, position: Position) -> bool {
+        let before = self.token(source, position, -1);
+        matches!(before, Some(Token::LeftBracket | Token::QuestionBracket))
     }
 
     /// Whether the name at the position stands behind a `.`.
     fn style(&self, source: &str, position: Position) -> calls::Style {
-        let behind_dot = || {
-            let text = self.sources.text(source)?;
-            let byte = byte_at(&text, position.line()?, position.position()?);
-            let lexed = lex(&text);
-            let (index, _) = lexed.at(byte)?;
-            let before = lexed.lexemes.get(index.checked_sub(1)?)?;
-            Some(matches!(before.token, Token::Period | Token::Elvis))
-        };
-        if behind_dot().unwrap_or(false) {
-            calls::Style::Method
-        } else {
-            calls::Style::Function
+        match self.token(source, position, -1) {
+            Some(Token::Period | Token::Elvis) => calls::Style::Method,
+            _ => calls::Style::Function,
         }
     }
 }

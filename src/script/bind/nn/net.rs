@@ -11,7 +11,7 @@ use rhapsode_tensor::Tensor;
 
 use super::summary::Summary;
 use crate::{
-    Display,
+    Display, Kind,
     bind::{
         Outcome, closure::Closure, draw::next_seed, enter, number, optim::Choice, raise,
         run::Training,
@@ -255,7 +255,8 @@ fn fitting(library: &mut Library) {
             "(x: Tensor, y: Tensor, options?: map) -> Run",
             r#"
             Learns to give y at x, whose rows belong together, from random minibatches. `loss` is a name or a closure
-            `|prediction, target|` that gives one number. An interrupt keeps what was learned, and `run.more(n)` goes on. The network is in evaluation mode
+            `|prediction, target|` that gives one number. With `validation: [x, y]` the loss on data that is not learned from is measured
+            on the way (with cross-entropy the accuracy too): `run.metrics.validation_loss`, `run.history("validation_loss")`. An interrupt keeps what was learned, and `run.more(n)` goes on. The network is in evaluation mode
             afterwards.
 
             ```rhai
@@ -297,6 +298,27 @@ fn own_loss(call: &NativeCallContext, map: &mut Map) -> Outcome<Option<LossFunct
     )))
 }
 
+/// The option `validation`: `[x, y]`.
+fn validation(map: &mut Map) -> Outcome<Option<(Tensor, Tensor)>> {
+    const PAIR: &str = "[x, y], inputs and the targets that belong to them";
+    let Some(pair) = options::take::<Array>(map, "validation", PAIR)? else {
+        return Ok(None);
+    };
+    let tensors: Vec<_> = pair
+        .iter()
+        .filter_map(|value| value.clone().flatten().try_cast::<Tensor>())
+        .collect();
+    match (<[Tensor; 2]>::try_from(tensors), pair.len()) {
+        (Ok([x, y]), 2) => Ok(Some((x, y))),
+        _ => Err(Fault::new(
+            Kind::Option,
+            format!("option `validation`: expected {PAIR}"),
+        )
+        .at(Spot::Value(vec!["validation".into()]))
+        .into()),
+    }
+}
+
 fn fit(
     call: &NativeCallContext,
     net: &Net,
@@ -310,9 +332,11 @@ fn fit(
         "an optimizer such as optim::adam(#{ lr: 1e-3 })",
     )?;
     let function = own_loss(call, &mut map)?;
+    let validation = validation(&mut map)?;
     let mut chosen: NetFitOptions = options::read(&map)?;
     chosen.optimizer = optimizer.map(|choice| choice.0);
     chosen.function = function;
+    chosen.validation = validation;
     if chosen.seed.is_none() {
         chosen.seed = Some(next_seed(call)?);
     }
