@@ -58,7 +58,10 @@ impl SaveAt {
                         "must hold at least one time (\"end\" keeps the last state alone)";
                     return Err(Error::option(key, message));
                 }
-                if let Some(time) = times.iter().find(|t| !(low..=high).contains(*t)) {
+                // Times made in 32 bits, as `linspace` makes them, miss the ends by a rounding.
+                let rounding = f64::from(f32::EPSILON) * low.abs().max(high.abs());
+                let fits = |t: &f64| (low - rounding..=high + rounding).contains(t);
+                if let Some(time) = times.iter().find(|t| !fits(t)) {
                     let message = format!("times must lie between {low} and {high}, got {time}");
                     return Err(Error::option(key, message));
                 }
@@ -75,7 +78,7 @@ impl SaveAt {
                         );
                         Err(Error::option(key, message))
                     }
-                    None => Ok(Some(times.clone())),
+                    None => Ok(Some(times.iter().map(|t| t.clamp(low, high)).collect())),
                 }
             }
         }
