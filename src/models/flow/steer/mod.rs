@@ -16,6 +16,7 @@
 //! prediction at every step; here the prediction is without.)
 
 pub mod operator;
+pub mod restore;
 
 use std::sync::Arc;
 

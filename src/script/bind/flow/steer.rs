@@ -6,7 +6,11 @@ use rhai::{Array, Dynamic, Map, NativeCallContext};
 use rhapsode_models::flow::{
     RectifiedFlow,
     interpolant::Interpolant,
-    steer::{self, Cost, REFERENCE, SteerOptions, Steered, operator::Operator},
+    steer::{
+        self, Cost, REFERENCE, SteerOptions, Steered,
+        operator::Operator,
+        restore::{RestoreOptions, restore},
+    },
 };
 use rhapsode_tensor::Tensor;
 use schemars::JsonSchema;
@@ -19,7 +23,7 @@ use super::{
 };
 use crate::{
     Display, Kind,
-    bind::{Closure, Outcome, enter, raise},
+    bind::{Closure, Outcome, draw::next_seed, enter, raise},
     fault::{Fault, Spot},
     library::Library,
     options,
@@ -208,6 +212,29 @@ fn steering<T: AsFlow>(library: &mut Library) {
         });
     library
         .method::<T>(
+            "restore",
+            "(x0: Tensor, operator: Operator, measured: Tensor, options?: map) -> map",
+            r#"
+            Data with `operator.apply(x) = measured` from noise `x0: [n, dim]`, by one of the methods that steering is held against: `#{ x, evaluations }`.
+            "projection" moves the prediction onto the measurement, "pnp-flow" alternates a gradient step on the data with the flow as denoiser, "ot-ode" corrects the
+            velocity, "dps" follows the full gradient of the residual, "d-flow" looks for the noise whose sample fits. (arXiv 2410.02423, 2310.04432, 2209.14687,
+            2402.14017.) Steering does the same with `steer(x0, #{ cost: |x1| ((operator.apply(x1) - measured) ** 2).sum(1) })`.
+
+            ```rhai
+            let flow = flow::from_velocity(|x, t| -x, #{ dim: 16 });
+            let a = flow::operator("box", #{ shape: [1, 4, 4], size: 2 });
+            let y = a.apply(ones([3, 16]));
+            let found = flow.restore(randn([3, 16]), a, y, #{ method: "projection", steps: 10 });
+            [(a.apply(found.x) - y).abs().max().item() < 1e-5, found.evaluations] // => [true, 10]
+            ```
+            "#,
+        )
+        .options::<RestoreOptions>()
+        .reference(&REFERENCE)
+        .call(|call: NativeCallContext, flow: &mut T, x0: Tensor, operator: Operator, measured: Tensor| restored(&call, flow, &x0, &operator, &measured, &Map::new()))
+        .call(|call: NativeCallContext, flow: &mut T, x0: Tensor, operator: Operator, measured: Tensor, map: Map| restored(&call, flow, &x0, &operator, &measured, &map));
+    library
+        .method::<T>(
             "steer_cosine",
             "(x: Tensor, t: float, cost: closure) -> Tensor",
             r#"
@@ -300,6 +327,31 @@ fn steered<T: AsFlow>(
     enter(call, |observer| {
         steer::steer(flow.as_ref(), x0, &cost, &chosen, observer)
     })
+}
+
+fn restored<T: AsFlow>(
+    call: &NativeCallContext,
+    flow: &T,
+    x0: &Tensor,
+    operator: &Operator,
+    measured: &Tensor,
+    map: &Map,
+) -> Outcome<Map> {
+    let mut chosen: RestoreOptions = options::read(map)?;
+    if chosen.seed.is_none() {
+        chosen.seed = Some(next_seed(call)?);
+    }
+    let flow = flow.flow();
+    let found = enter(call, |observer| {
+        restore(flow.as_ref(), x0, operator, measured, &chosen, observer)
+    })?;
+    Ok(Map::from([
+        ("x".into(), Dynamic::from(found.x)),
+        (
+            "evaluations".into(),
+            Dynamic::from(found.evaluations as i64),
+        ),
+    ]))
 }
 
 fn traced(walk: &Steered) -> Outcome<Map> {
