@@ -120,6 +120,12 @@ impl Objective for Supervised {
             self.x.index_select(0, &rows)?,
             self.y.index_select(0, &rows)?,
         );
+        if self.function.is_none()
+            && self.kind == LossKind::Mse
+            && let Some(loss) = self.net.chain_mse(&x, &y)
+        {
+            return loss;
+        }
         let prediction = self.net.pass(&x, &[], Some(self.masks.at(step)))?;
         let loss = match &self.function {
             Some(function) => function(&prediction, &y)?,
