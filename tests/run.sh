@@ -39,6 +39,10 @@ RUSTDOCFLAGS="-D warnings" check "documentation" cargo doc --workspace --no-deps
 # Everything with --workspace: for one set of crates' features everything is compiled once.
 step "Rust tests"
 cargo test --workspace --lib --bins --tests 2>&1 | tee "$log/rust" || fail "Rust tests"
+# The operations on the instruction sets that this machine would not choose.
+for level in scalar avx2; do
+    RHAPSODE_SIMD="$level" check "contract of the operations, $level" cargo test --workspace --test contract
+done
 step "examples in the documentation"
 cargo test --workspace --doc 2>&1 | tee "$log/doc" || fail "examples in the documentation"
 step "language suite"

@@ -27,6 +27,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Run the experiments of the papers and write one table of what was expected and what was measured
     Reproduce(ReproduceArgs),
+    /// Measure what this machine can do and how near the main operations come, in about 20 seconds
+    Bench,
     /// Show the reference of a name, or the list of modules
     Doc {
         /// A function, method or module, e.g. flow::rectified; or a question in quotation marks

@@ -71,6 +71,9 @@ pub enum Error {
     /// A forecast for a notebook.
     #[error("`--cost` is for scripts")]
     NoForecast,
+    /// An operation that cannot be measured.
+    #[error("cannot measure: {0}")]
+    Measure(String),
     /// Standard input or output does not work.
     #[error("cannot {what}: {}", reason(source))]
     Stream {

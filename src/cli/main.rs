@@ -3,6 +3,7 @@
 //! Thin: what the language does is `rhapsode-script`'s; here is what a terminal and a command line need.
 
 mod args;
+mod bench;
 mod check;
 mod doc;
 mod error;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Some(Command::Reproduce(args)) => reproduce::run(&args),
         Some(Command::Convert(args)) => notebook::convert(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Bench) => bench::run(),
         Some(Command::Doc {
             html: Some(folder), ..
         }) => doc::write(&folder),

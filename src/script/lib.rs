@@ -51,6 +51,8 @@ pub use help::Topic;
 pub use html::Page;
 pub use magic::{MagicLines, magic_names};
 pub use names::nearest;
+/// How near the main operations come to the machine's limits.
+pub use rhapsode_models::bench;
 /// Logs of metrics, which front ends write as well.
 pub use rhapsode_models::log;
 pub use schema::Field;

@@ -11,12 +11,15 @@
 //! - [`params`]: the parameters of a model in one flat buffer
 //! - [`mod@simd`], [`pool`]: instruction sets chosen at run time, one fork-join pool
 //! - [`guest`]: candle modules as frozen operations
+//! - [`limits`]: what the machine can do at most
 //! - [`memory`], [`interrupt`]: what keeps a script from killing or blocking the process
 
 mod dtype;
 mod error;
 pub mod guest;
 pub mod interrupt;
+mod layout;
+pub mod limits;
 pub mod memory;
 pub mod ops;
 pub mod params;

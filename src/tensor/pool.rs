@@ -197,8 +197,18 @@ pub fn for_each_piece<T: Send + Sync, F: Fn(usize, &mut [T]) + Sync>(
     quantum: usize,
     f: F,
 ) {
+    for_each_costly_piece(out, quantum, 1, f);
+}
+
+/// [`for_each_piece`] where an element of `out` takes the work of `cost` elements, e.g. a row that is summed.
+pub fn for_each_costly_piece<T: Send + Sync, F: Fn(usize, &mut [T]) + Sync>(
+    out: &mut [T],
+    quantum: usize,
+    cost: usize,
+    f: F,
+) {
     let pool = global();
-    if out.len() < SERIAL_BELOW || pool.parts() == 1 {
+    if out.len().saturating_mul(cost) < SERIAL_BELOW || pool.parts() == 1 {
         f(0, out);
         return;
     }

@@ -10,7 +10,7 @@
 mod discrete;
 
 use crate::{
-    DType, Error, Result, Tensor, memory, pool,
+    DType, Error, Real, Result, Tensor, memory, pool,
     simd::math::{Float, ln, sin_cos},
 };
 
@@ -133,6 +133,16 @@ impl Stream {
         )
     }
 
+    fn filled<T: Real>(self, count: usize, shape: &[usize], normal: bool) -> Result<Tensor> {
+        let mut out = crate::tensor::space::<T>(count)?;
+        if normal {
+            self.normal(&mut out)
+        } else {
+            self.uniform(&mut out)
+        }
+        Tensor::from_vec(out, shape)
+    }
+
     fn tensor(
         self,
         op: &'static str,
@@ -142,24 +152,9 @@ impl Stream {
     ) -> Result<Tensor> {
         let count = memory::count(op, shape)?;
         memory::ensure(count, dtype.size_in_bytes())?;
-        let draw = |f32: bool| -> Result<Tensor> {
-            if f32 {
-                let mut out = vec![0f32; count];
-                if normal {
-                    self.normal(&mut out)
-                } else {
-                    self.uniform(&mut out)
-                }
-                Tensor::from_vec(out, shape)
-            } else {
-                let mut out = vec![0f64; count];
-                if normal {
-                    self.normal(&mut out)
-                } else {
-                    self.uniform(&mut out)
-                }
-                Tensor::from_vec(out, shape)
-            }
+        let draw = |f32: bool| match f32 {
+            true => self.filled::<f32>(count, shape, normal),
+            false => self.filled::<f64>(count, shape, normal),
         };
         match dtype {
             DType::F32 => draw(true),

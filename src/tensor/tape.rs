@@ -250,6 +250,11 @@ pub fn is_recording() -> bool {
     RECORDING.get()
 }
 
+/// Whether [`watch_finite`] is at work: then operations are not fused further than their names tell.
+pub(crate) fn is_watching() -> bool {
+    WATCHING.get()
+}
+
 /// Runs `f` and makes the first operation whose value or gradient is NaN or infinite an error
 /// that names it. Slow: for finding the place after something went wrong.
 pub fn watch_finite<R>(f: impl FnOnce() -> R) -> R {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, Device, Storage, WithDType};
 
 use crate::{
-    DType, Error, Result, memory, pool,
+    DType, Error, Result,
+    layout::contiguous,
+    memory, pool,
     simd::math::Float,
     tape::{self, Node},
 };
@@ -362,9 +364,9 @@ pub(crate) fn with_slice<T: WithDType, R>(
         memory::ensure(data.elem_count(), size_of::<T>())?;
     }
     let data = if widen {
-        cast(&data.contiguous()?, T::DTYPE)?
+        cast(&contiguous(data)?, T::DTYPE)?
     } else {
-        data.contiguous()?
+        contiguous(data)?
     };
     let (storage, layout) = data.storage_and_layout();
     let Storage::Cpu(cpu) = &*storage else {
@@ -399,15 +401,25 @@ pub(crate) fn cast(
     Ok(data.to_dtype(dtype)?)
 }
 
-/// A new CPU tensor whose elements `fill` writes; the buffer comes uninitialised in effect (zeros
-/// from the allocator), so `fill` must write or mean the zeros.
+/// A new CPU tensor whose elements `fill` writes, all of them: see [`space`].
 pub(crate) fn build<T: Real>(
     shape: &[usize],
     quantum: usize,
     fill: impl Fn(usize, &mut [T]) + Sync,
 ) -> Result<candle_core::Tensor> {
-    let mut out = buffer::<T>(memory::count("tensor", shape)?)?;
+    let mut out = space::<T>(memory::count("tensor", shape)?)?;
     pool::for_each_piece(&mut out, quantum, fill);
+    Ok(candle_core::Tensor::from_vec(out, shape, &Device::Cpu)?)
+}
+
+/// [`build`] where each element is made of a row of `n`.
+pub(crate) fn build_of_rows<T: Real>(
+    shape: &[usize],
+    n: usize,
+    fill: impl Fn(usize, &mut [T]) + Sync,
+) -> Result<candle_core::Tensor> {
+    let mut out = space::<T>(memory::count("tensor", shape)?)?;
+    pool::for_each_costly_piece(&mut out, 16, n, fill);
     Ok(candle_core::Tensor::from_vec(out, shape, &Device::Cpu)?)
 }
 
@@ -415,5 +427,22 @@ pub(crate) fn build<T: Real>(
 /// buffers pay one pass in cache.
 pub(crate) fn buffer<T: Real>(n: usize) -> Result<Vec<T>> {
     memory::ensure(n, size_of::<T>())?;
-    Ok(vec![T::ZERO; n])
+    let out = vec![T::ZERO; n];
+    memory::large_pages(&out);
+    Ok(out)
+}
+
+/// Memory for `n` elements, checked first, that holds whatever was there before: every element must be written
+/// before it is read. Zeros would cost a pass over memory that no cache holds, as much as a sum of two tensors.
+pub(crate) fn space<T: Real>(n: usize) -> Result<Vec<T>> {
+    memory::ensure(n, size_of::<T>())?;
+    let mut out = Vec::with_capacity(n);
+    memory::large_pages(out.spare_capacity_mut());
+    // SAFETY: the capacity is there; a `Real` is a float, for which every pattern of bits is a value, and the
+    // callers write all elements before they, or anybody else, read one.
+    #[allow(clippy::uninit_vec)]
+    unsafe {
+        out.set_len(n);
+    }
+    Ok(out)
 }

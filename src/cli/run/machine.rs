@@ -12,6 +12,12 @@ pub struct Machine {
     arch: &'static str,
     /// Cores that the process may use.
     cores: usize,
+    /// Threads that operations use.
+    threads: usize,
+    /// Instruction set that operations use, e.g. `AVX-512`.
+    instructions: &'static str,
+    /// Which way operations went that have a fused form, e.g. `network: fused`.
+    paths: Vec<String>,
     /// Main memory.
     memory_bytes: u64,
     /// Operating system and version.
@@ -33,8 +39,16 @@ impl Machine {
                 .unwrap_or_default(),
             arch: std::env::consts::ARCH,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: rhapsode_script::bench::threads(),
+            instructions: rhapsode_script::bench::instructions(),
+            paths: Vec::new(),
             memory_bytes: system.as_ref().map_or(0, System::total_memory),
             os: System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.to_string()),
         }
+    }
+
+    /// Takes in which way operations went so far.
+    pub fn note_paths(&mut self) {
+        self.paths = rhapsode_script::bench::paths();
     }
 }

@@ -115,7 +115,7 @@ impl Manifest {
 
     /// As JSON. The machine is looked at only now: most scripts write no manifest and start the faster for it.
     pub fn json(&mut self) -> String {
-        self.machine.get_or_insert_with(Machine::this);
+        self.machine.get_or_insert_with(Machine::this).note_paths();
         // Strings, numbers and maps with string keys: nothing here can fail to be JSON.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }

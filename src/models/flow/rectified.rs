@@ -61,6 +61,11 @@ impl RectifiedFlow {
         self.net.options()
     }
 
+    /// How its network is computed, in words.
+    pub fn path(&self) -> &'static str {
+        self.net.path()
+    }
+
     /// The parameters that training changes.
     pub fn params(&self) -> &Arc<Params> {
         self.net.params()

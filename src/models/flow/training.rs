@@ -320,7 +320,11 @@ impl Objective for FlowMatching {
             _ => interpolate::<f32>(&self.data, &rows, &x0, &t)?,
         };
         let labels = self.batch_labels(&rows, step);
-        let v = self.flow.trained().forward(&xt, &t, labels.as_deref())?;
+        let net = self.flow.trained();
+        if self.options.loss == FlowLoss::Mse {
+            return net.mse(&xt, &t, labels.as_deref(), &target);
+        }
+        let v = net.forward(&xt, &t, labels.as_deref())?;
         let residual = Residual {
             v: &v,
             target: &target,

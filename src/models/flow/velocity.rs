@@ -266,29 +266,9 @@ impl VelocityNet {
     /// length `n`, where `classes` stands for "no class". Without labels a conditional flow takes no class.
     pub fn forward(&self, x: &Tensor, t: &Tensor, labels: Option<&[i64]>) -> Result<Tensor> {
         let n = self.check(x, t)?;
-        let labels = match (self.options.classes, labels) {
-            (0, Some(_)) => {
-                return Err(Error::Value {
-                    what: "labels",
-                    message: "this flow has no classes (make it with classes: k)".into(),
-                });
-            }
-            (0, None) => None,
-            (_, Some(labels)) => Some(Tensor::from_vec(labels.to_vec(), &[n])?),
-            (none, None) => Some(Tensor::full(none as f64, &[n], DType::I64)?),
-        };
+        let labels = self.labels(n, labels)?;
         let v = match &self.net {
-            Net::Mlp(mlp) => {
-                let rows = self.rows(x, n)?;
-                let time = self.options.features().of(t)?;
-                match &labels {
-                    None => mlp.forward(&Tensor::cat(&[&rows, &time], 1)?)?,
-                    Some(labels) => {
-                        let class = self.params().get(0)?.index_select(0, labels)?;
-                        mlp.forward(&Tensor::cat(&[&rows, &time, &class], 1)?)?
-                    }
-                }
-            }
+            Net::Mlp(mlp) => mlp.forward(&self.features(x, t, labels.as_ref())?)?,
             Net::Unet(unet, params) => {
                 let image = [&[n], self.options.shape.as_slice()].concat();
                 let more: Vec<&Tensor> = [t].into_iter().chain(labels.as_ref()).collect();
@@ -300,6 +280,61 @@ impl VelocityNet {
             v
         } else {
             v.reshape(x.dims())?
+        })
+    }
+
+    /// The mean squared error of the velocity, as [`VelocityNet::forward`] has it, against `target`, of the shape of `x`.
+    pub fn mse(
+        &self,
+        x: &Tensor,
+        t: &Tensor,
+        labels: Option<&[i64]>,
+        target: &Tensor,
+    ) -> Result<Tensor> {
+        let Net::Mlp(mlp) = &self.net else {
+            return Ok(self.forward(x, t, labels)?.mse(target)?);
+        };
+        let n = self.check(x, t)?;
+        let labels = self.labels(n, labels)?;
+        mlp.mse(
+            &self.features(x, t, labels.as_ref())?,
+            &self.rows(target, n)?,
+        )
+    }
+
+    /// How it is computed, in words.
+    pub fn path(&self) -> &'static str {
+        match &self.net {
+            Net::Mlp(mlp) if mlp.is_fused() => "fused network",
+            _ => "layer by layer",
+        }
+    }
+
+    /// What the MLP sees: points, features of time, embeddings of classes.
+    fn features(&self, x: &Tensor, t: &Tensor, labels: Option<&Tensor>) -> Result<Tensor> {
+        let rows = self.rows(x, t.len())?;
+        let time = self.options.features().of(t)?;
+        Ok(match labels {
+            None => Tensor::cat(&[&rows, &time], 1)?,
+            Some(labels) => {
+                let class = self.params().get(0)?.index_select(0, labels)?;
+                Tensor::cat(&[&rows, &time, &class], 1)?
+            }
+        })
+    }
+
+    /// Class numbers as a tensor `[n]`; without labels a conditional flow takes no class.
+    fn labels(&self, n: usize, labels: Option<&[i64]>) -> Result<Option<Tensor>> {
+        Ok(match (self.options.classes, labels) {
+            (0, Some(_)) => {
+                return Err(Error::Value {
+                    what: "labels",
+                    message: "this flow has no classes (make it with classes: k)".into(),
+                });
+            }
+            (0, None) => None,
+            (_, Some(labels)) => Some(Tensor::from_vec(labels.to_vec(), &[n])?),
+            (none, None) => Some(Tensor::full(none as f64, &[n], DType::I64)?),
         })
     }
 

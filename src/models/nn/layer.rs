@@ -305,6 +305,11 @@ impl<'a> Pass<'a> {
         self
     }
 
+    /// Whether the output of every layer is noted.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.rows.is_some()
+    }
+
     /// What was noted.
     pub(crate) fn rows(self) -> Vec<Row> {
         self.rows.unwrap_or_default()

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use rhapsode_tensor::{DType, Tensor, ops::linear, params::Params, random::Stream};
+use rhapsode_tensor::{DType, Tensor, params::Params, random::Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, init_linear};
+use super::{Activation, chain::Chain, init_linear};
 use crate::{Error, Result};
 
 /// Options of a multilayer perceptron.
@@ -131,6 +131,17 @@ impl Mlp {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         forward(&self.options, &self.params, self.first, x)
     }
+
+    /// `mean (net(x) - target)^2` over all elements, in one pass with its gradients where the network qualifies.
+    pub fn mse(&self, x: &Tensor, target: &Tensor) -> Result<Tensor> {
+        check(&self.options, x)?;
+        Chain::of_mlp(&self.options).mse(&self.params, self.first, x, target)
+    }
+
+    /// Whether it goes through all layers at once, tile by tile.
+    pub fn is_fused(&self) -> bool {
+        Chain::of_mlp(&self.options).is_fused(self.params.dtype())
+    }
 }
 
 /// `[.., inputs] -> [.., outputs]` with the parameters from slot `first`.
@@ -140,24 +151,18 @@ pub(crate) fn forward(
     first: usize,
     x: &Tensor,
 ) -> Result<Tensor> {
-    if x.dims().last() != Some(&options.inputs) {
-        let expected = format!("[.., {}]", options.inputs);
-        return Err(Error::Shape {
-            what: "mlp input",
-            expected,
-            got: x.dims().to_vec(),
-        });
+    check(options, x)?;
+    Chain::of_mlp(options).forward(params, first, x)
+}
+
+/// Refuses inputs of another size.
+fn check(options: &MlpOptions, x: &Tensor) -> Result<()> {
+    if x.dims().last() == Some(&options.inputs) {
+        return Ok(());
     }
-    let layers = options.hidden.len() + 1;
-    let mut h = x.clone();
-    for i in 0..layers {
-        let act = if i + 1 == layers {
-            Activation::Identity
-        } else {
-            options.activation
-        };
-        let at = first + 2 * i;
-        h = linear::linear(&h, params.get(at)?, params.get(at + 1)?, act.into())?;
-    }
-    Ok(h)
+    Err(Error::Shape {
+        what: "mlp input",
+        expected: format!("[.., {}]", options.inputs),
+        got: x.dims().to_vec(),
+    })
 }

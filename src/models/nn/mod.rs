@@ -1,6 +1,7 @@
 //! Networks and what they are made of. Every network keeps its parameters in one flat buffer.
 
 mod attention;
+mod chain;
 mod container;
 mod conv;
 mod fit;

@@ -16,7 +16,7 @@ use std::sync::{
 
 use rhapsode_tensor::{DType, Tensor, no_grad, params::Params, random::Stream};
 
-use super::{Build, Layer, Pass, Residual, Row, Sequential, layer::draw};
+use super::{Build, Layer, Pass, Residual, Row, Sequential, chain::Chain, layer::draw};
 use crate::{Error, Result, checkpoint::Checkpoint};
 
 /// The kind under which checkpoints are saved.
@@ -287,6 +287,25 @@ impl Net {
         self.check(x, more)?;
         let mut pass = Pass::new(&place.params, place.first, masks);
         pass.run("", self.layer.kind(), self.layer.module(), x, more)
+    }
+
+    /// The mean squared error against `y`, with its gradients in the same pass, where the network is a chain of linear
+    /// layers and `y` has the shape of its output.
+    pub(crate) fn chain_mse(&self, x: &Tensor, y: &Tensor) -> Option<Result<Tensor>> {
+        let chain = Chain::of(&self.layer)?;
+        let place = self.place();
+        let fits = self.check(x, &[]).is_ok() && x.dims().last() == Some(&chain.inputs());
+        (fits && chain.gives(x, y) && chain.is_fused(place.params.dtype()))
+            .then(|| chain.mse(&place.params, place.first, x, y))
+    }
+
+    /// How it is computed where nothing is recorded, in words.
+    pub fn path(&self) -> &'static str {
+        let dtype = self.dtype().unwrap_or(DType::F32);
+        match Chain::of(&self.layer).is_some_and(|chain| chain.is_fused(dtype)) {
+            true => "fused network",
+            false => "layer by layer",
+        }
     }
 
     /// Refuses an input of another float dtype, and inputs that the layer does not take.

@@ -1,6 +1,6 @@
 //! Features of time, so that a network can change quickly with it.
 
-use rhapsode_tensor::{Tensor, memory, tape};
+use rhapsode_tensor::{Real, Tensor, memory, pool, simd::math::Float, tape, with_real};
 
 use crate::{Error, Result};
 
@@ -43,18 +43,37 @@ pub fn time_features(t: &Tensor, frequencies: usize) -> Result<Tensor> {
         memory::count("time features", &[n, width])?,
         size_of::<f64>(),
     )?;
-    let times = t.to_vec()?;
-    let mut out = vec![0f64; n * width];
-    for (row, &t) in out.chunks_exact_mut(width).zip(&times) {
-        row[0] = t;
-        let (s1, c1) = (std::f64::consts::PI * t).sin_cos();
-        let (mut s, mut c) = (s1, c1);
-        for pair in row[1..].chunks_exact_mut(2) {
-            pair.copy_from_slice(&[s, c]);
-            (s, c) = (s * c1 + c * s1, c * c1 - s * s1);
+    let data = with_real!("time features", t.dtype(), T => {
+        t.with_slice::<T, _>("time features", |times| {
+            let mut out = vec![T::ZERO; n * width];
+            pool::for_each_costly_piece(&mut out, width, 4, |start, rows| {
+                fill(&times[start / width..], frequencies, rows);
+            });
+            Tensor::from_vec(out, &[n, width])
+        })?
+    })?;
+    Ok(data.to_dtype(t.dtype())?)
+}
+
+/// Rows of features of times, computed in f64.
+fn fill<T: Real>(times: &[T], frequencies: usize, rows: &mut [T]) {
+    let width = TimeFeatures { frequencies }.size();
+    let mut last = None;
+    let mut row = vec![T::ZERO; width];
+    for (out, &time) in rows.chunks_exact_mut(width).zip(times) {
+        // A whole batch at one time, as when samples are drawn, is one row.
+        if last != Some(time) {
+            last = Some(time);
+            row[0] = time;
+            let (s1, c1) = (std::f64::consts::PI * Float::to_f64(time)).sin_cos();
+            let (mut s, mut c) = (s1, c1);
+            for pair in row[1..].chunks_exact_mut(2) {
+                pair.copy_from_slice(&[T::of(s), T::of(c)]);
+                (s, c) = (s * c1 + c * s1, c * c1 - s * s1);
+            }
         }
+        out.copy_from_slice(&row);
     }
-    Ok(Tensor::from_vec(out, &[n, width])?.to_dtype(t.dtype())?)
 }
 
 fn composed(t: &Tensor, frequencies: usize) -> Result<Tensor> {

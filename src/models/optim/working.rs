@@ -91,8 +91,8 @@ impl Optimizer {
                 let (len, names) = (tensor.len(), rule.states().len());
                 memory::ensure(len.saturating_mul(names), dtype.size_in_bytes())?;
                 match &mut optimizer.states {
-                    States::F32(states) => states.push(vec![vec![0.0; len]; names]),
-                    States::F64(states) => states.push(vec![vec![0.0; len]; names]),
+                    States::F32(states) => states.push(zeros(len, names)),
+                    States::F64(states) => states.push(zeros(len, names)),
                 }
             }
             optimizer.groups.push(Group {
@@ -297,6 +297,16 @@ impl Group {
     pub fn count(&self) -> usize {
         self.count
     }
+}
+
+/// So many states of `len` elements.
+fn zeros<T: Real>(len: usize, names: usize) -> Vec<Vec<T>> {
+    let zeros = |_| {
+        let state = vec![T::ZERO; len];
+        memory::large_pages(&state);
+        state
+    };
+    (0..names).map(zeros).collect()
 }
 
 fn elements<T>(states: &[Vec<Vec<T>>]) -> usize {

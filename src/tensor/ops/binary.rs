@@ -167,6 +167,10 @@ fn combine<T: Real, F: Map2>(
         x.elem_count() == row && x.dims().last() == shape.last() && row > 1
     };
     let full = |x: &candle_core::Tensor| x.dims() == shape;
+    let is_column = |x: &candle_core::Tensor| match (x.dims().split_last(), shape.split_last()) {
+        (Some((1, own)), Some((_, all))) => own == all && row > 1,
+        _ => false,
+    };
     with_slice::<T, _>(op, a, |xa| {
         with_slice::<T, _>(op, b, |xb| {
             if full(a) && full(b) {
@@ -188,6 +192,13 @@ fn combine<T: Real, F: Map2>(
                         .zip(y.chunks_exact_mut(row))
                     {
                         kernels::map2::<T, F>(x, xb, y);
+                    }
+                })
+            } else if full(a) && is_column(b) {
+                build::<T>(shape, row, |s, y| {
+                    for (i, y) in y.chunks_exact_mut(row).enumerate() {
+                        let at = s + i * row;
+                        kernels::map2_scalar::<T, F>(&xa[at..at + row], xb[at / row], y);
                     }
                 })
             } else if is_row(a) && full(b) {

@@ -8,7 +8,7 @@ use crate::{
     DType, Error, Real, Result, Tensor, interrupt, pool,
     pool::Ptr,
     tape::record,
-    tensor::{buffer, with_slice},
+    tensor::{space, with_slice},
     with_real,
 };
 
@@ -242,7 +242,7 @@ fn batched<T: Real>(
     let count = crate::memory::count("matmul", batch)?;
     let mut shape = batch.to_vec();
     shape.extend([m, n]);
-    let mut out = buffer::<T>(crate::memory::count("matmul", &shape)?)?;
+    let mut out = space::<T>(crate::memory::count("matmul", &shape)?)?;
     // A broadcast right operand lets all rows of all batches be one tall matrix.
     let (count, m) = if b.rank() == 2 && a.elem_count() == count * m * k {
         (1, count * m)

@@ -12,7 +12,6 @@ pub mod conv;
 mod einsum;
 mod elementary;
 mod fft;
-mod group_norm;
 pub mod gru;
 mod index;
 mod linalg;
@@ -20,7 +19,9 @@ pub mod linear;
 mod logic;
 mod loss;
 mod matmul;
+pub mod mlp;
 mod norm;
+pub mod paths;
 pub mod pooling;
 mod reduce;
 pub mod resize;
@@ -408,6 +409,24 @@ pub const ALL: &[Op] = &[
     linear_op("linear + softplus", |x| {
         linear::linear(&x[0], &x[1], &x[2], Activation::Softplus)
     }),
+    Op {
+        name: "mse of an mlp",
+        apply: |x| {
+            let layer = |i: usize, act| mlp::Layer {
+                weight: &x[i],
+                bias: &x[i + 1],
+                act,
+            };
+            let target = Tensor::full(0.3, &[x[0].dim(0)?, x[5].dim(0)?], x[0].dtype())?;
+            let layers = [layer(2, Activation::Silu), layer(4, Activation::Identity)];
+            mlp::mse(&x[0].add(&x[1])?, &target, &layers)
+        },
+        shapes: &[
+            &[&[5, 3], &[3], &[19, 3], &[19], &[2, 19], &[2]],
+            &[&[67, 11], &[11], &[17, 11], &[17], &[9, 17], &[9]],
+        ],
+        domain: ANY,
+    },
     conv::CONV1D,
     conv::CONV1D_DEPTHWISE,
     conv::CONV2D,

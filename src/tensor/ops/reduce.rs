@@ -6,13 +6,10 @@
 use crate::{
     DType, Error, Real, Result, Tensor, pool,
     simd::{kernels, math::Float},
-    tape::record,
-    tensor::{build, with_slice},
+    tape::{self, record},
+    tensor::{build, build_of_rows, space, with_slice},
     with_real,
 };
-
-/// Rows per piece when rows are reduced in parallel; a piece holds whole rows.
-const ROWS: usize = 16;
 
 impl Tensor {
     /// The sum of all elements, shape `[]`.
@@ -117,12 +114,12 @@ impl Tensor {
 
     /// The largest element along an axis, which is dropped; the gradient goes to the first of equals.
     pub fn max(&self, axis: i64) -> Result<Tensor> {
-        self.extreme("max", axis, Tensor::argmax)
+        self.extreme("max", axis, false)
     }
 
     /// The smallest element along an axis, which is dropped; the gradient goes to the first of equals.
     pub fn min(&self, axis: i64) -> Result<Tensor> {
-        self.extreme("min", axis, Tensor::argmin)
+        self.extreme("min", axis, true)
     }
 
     /// The largest of all elements, shape `[]`.
@@ -135,49 +132,80 @@ impl Tensor {
         self.reshape(&[self.len()])?.min(0)
     }
 
-    fn extreme(
-        &self,
-        op: &'static str,
-        axis: i64,
-        arg: fn(&Tensor, i64) -> Result<Tensor>,
-    ) -> Result<Tensor> {
-        let axis = self.axis(op, axis)? as i64;
-        let index = arg(self, axis)?.unsqueeze(axis)?;
+    fn extreme(&self, op: &'static str, axis: i64, smallest: bool) -> Result<Tensor> {
+        let axis = self.axis(op, axis)?;
+        let n = self.dims()[axis];
+        // Without a gradient nobody asks for the place.
+        if self.dtype().is_float() && n > 0 && !(self.is_tracked() && tape::is_recording()) {
+            return self.extreme_value(op, axis, smallest);
+        }
+        let axis = axis as i64;
+        let index = self.arg(op, axis, smallest)?.unsqueeze(axis)?;
         self.gather(axis, &index)?.squeeze(axis)
+    }
+
+    fn extreme_value(&self, op: &'static str, axis: usize, smallest: bool) -> Result<Tensor> {
+        let n = self.dims()[axis];
+        let (outer, inner) = self.dims().split_at(axis);
+        let shape = [outer, &inner[1..]].concat();
+        let inner: usize = inner[1..].iter().product();
+        let y = with_real!(op, self.dtype(), T => self.with_slice::<T, _>(op, |x| {
+            if inner == 1 {
+                return build_of_rows::<T>(&shape, n, |start, y| {
+                    let rows = x[start * n..(start + y.len()) * n].chunks_exact(n);
+                    for (row, y) in rows.zip(y) {
+                        *y = if smallest { kernels::min(row) } else { kernels::max(row) };
+                    }
+                });
+            }
+            build::<T>(&shape, inner.max(1), |start, y| {
+                let blocks = x[start * n..(start + y.len()) * n].chunks_exact((n * inner).max(1));
+                for (block, y) in blocks.zip(y.chunks_exact_mut(inner.max(1))) {
+                    kernels::extreme_columns(block, smallest, y);
+                }
+            })
+        })?)?;
+        let y = Tensor::from_candle(y);
+        y.to_dtype(self.dtype())
     }
 
     /// The place of the (first) largest element along an axis, as i64. No gradient.
     pub fn argmax(&self, axis: i64) -> Result<Tensor> {
-        self.arg("argmax", axis, |best, v| v > best)
+        self.arg("argmax", axis, false)
     }
 
     /// The place of the (first) smallest element along an axis, as i64. No gradient.
     pub fn argmin(&self, axis: i64) -> Result<Tensor> {
-        self.arg("argmin", axis, |best, v| v < best)
+        self.arg("argmin", axis, true)
     }
 
-    /// The first place where no later value `wins`; a NaN wins over everything, as in PyTorch.
-    fn arg(&self, op: &'static str, axis: i64, wins: fn(f64, f64) -> bool) -> Result<Tensor> {
+    /// The first place of an extreme; a NaN wins over everything, as in PyTorch.
+    fn arg(&self, op: &'static str, axis: i64, smallest: bool) -> Result<Tensor> {
         let axis = self.axis(op, axis)?;
         let n = self.dims()[axis];
         if n == 0 {
             let detail = format!("axis {axis} of shape {:?} is empty", self.dims());
             return Err(Error::Shape { op, detail });
         }
-        let mut order: Vec<usize> = (0..self.rank()).filter(|&i| i != axis).collect();
-        let shape: Vec<usize> = order.iter().map(|&i| self.dims()[i]).collect();
-        order.push(axis);
-        let rows = Tensor::from_candle(self.data.permute(order)?).to_vec()?;
-        let first = |row: &[f64]| {
-            let mut best = 0;
-            for (i, &v) in row.iter().enumerate() {
-                if !row[best].is_nan() && (v.is_nan() || wins(row[best], v)) {
-                    best = i;
+        if !self.dtype().is_float() {
+            // Whole numbers below 2^53 are exact in f64.
+            return self.to_dtype(DType::F64)?.arg(op, axis as i64, smallest);
+        }
+        let last = self.detach().move_last(axis)?;
+        let shape = last.dims()[..last.rank() - 1].to_vec();
+        let mut places = vec![0i64; shape.iter().product()];
+        with_real!(op, self.dtype(), T => last.with_slice::<T, _>(op, |x| {
+            pool::for_each_costly_piece(&mut places, 16, n, |start, places| {
+                let rows = x[start * n..(start + places.len()) * n].chunks_exact(n);
+                for (row, place) in rows.zip(places) {
+                    let best = if smallest { kernels::min(row) } else { kernels::max(row) };
+                    let found = row.iter().position(|v| *v == best || v.is_nan());
+                    *place = found.unwrap_or(0) as i64;
                 }
-            }
-            best as i64
-        };
-        Tensor::from_vec(rows.chunks_exact(n).map(first).collect(), &shape)
+            });
+            Ok(())
+        })?)?;
+        Tensor::from_vec(places, &shape)
     }
 
     /// `ln sum exp` along an axis, which is dropped, without overflow.
@@ -190,7 +218,7 @@ impl Tensor {
             return Tensor::full(f64::NEG_INFINITY, &shape, self.dtype());
         }
         let y = with_real!("logsumexp", last.dtype(), T => last.with_slice::<T, _>("logsumexp", |x| {
-            build::<T>(&shape, ROWS, |start, y| {
+            build_of_rows::<T>(&shape, n, |start, y| {
                 let rows = x[start * n..(start + y.len()) * n].chunks_exact(n);
                 for (row, y) in rows.zip(y) { *y = kernels::logsumexp_row(row) }
             })
@@ -221,7 +249,7 @@ impl Tensor {
         let n = last.dims().last().copied().unwrap_or(1);
         let shape = last.dims()[..last.rank() - 1].to_vec();
         let y = with_real!("norm", last.dtype(), T => last.with_slice::<T, _>("norm", |x| {
-            build::<T>(&shape, ROWS, |start, y| {
+            build_of_rows::<T>(&shape, n, |start, y| {
                 for (i, y) in y.iter_mut().enumerate() {
                     let row = (start + i) * n;
                     *y = T::of(kernels::sum_squares(&x[row..row + n]).sqrt());
@@ -299,7 +327,7 @@ fn sum_axes<T: Real>(x: &candle_core::Tensor, axes: &[usize]) -> Result<candle_c
         .collect();
     let reduced: usize = axes.iter().map(|&a| dims[a]).product();
     with_slice::<T, _>("sum", &x.permute(order)?, |x| {
-        build::<T>(&shape, ROWS, |start, y| {
+        build_of_rows::<T>(&shape, reduced, |start, y| {
             for (i, y) in y.iter_mut().enumerate() {
                 let row = (start + i) * reduced;
                 *y = T::of(kernels::sum(&x[row..row + reduced]));
@@ -308,23 +336,35 @@ fn sum_axes<T: Real>(x: &candle_core::Tensor, axes: &[usize]) -> Result<candle_c
     })?
 }
 
-/// Sums `[rows, n]` over rows: blocks of columns in parallel, f64 across blocks of rows.
+/// Sums `[rows, n]` over rows: columns in parallel, blocks of rows in the working precision, their sums in f64.
 fn sum_leading<T: Real>(x: &[T], n: usize, shape: &[usize]) -> Result<candle_core::Tensor> {
     const BLOCK: usize = 256;
-    let mut total = vec![0.0f64; n];
-    let mut partial = crate::tensor::buffer::<T>(n)?;
-    for block in x.chunks(BLOCK * n) {
-        partial.fill(T::ZERO);
-        kernels::sum_rows_into(block, &mut partial);
-        total
-            .iter_mut()
-            .zip(&partial)
-            .for_each(|(t, p)| *t += Float::to_f64(*p));
+    let columns = |first: usize, y: &mut [T]| {
+        let mut total = vec![0.0f64; y.len()];
+        for block in x.chunks(BLOCK * n) {
+            y.fill(T::ZERO);
+            kernels::sum_columns_into(block, n, first, y);
+            total
+                .iter_mut()
+                .zip(y.iter())
+                .for_each(|(t, p)| *t += Float::to_f64(*p));
+        }
+        y.iter_mut().zip(&total).for_each(|(y, t)| *y = T::of(*t));
+    };
+    let mut y = space::<T>(n)?;
+    let (pool, base) = (pool::global(), pool::Ptr(y.as_mut_ptr()));
+    if x.len() < 1 << 15 || pool.parts() == 1 {
+        columns(0, &mut y);
+    } else {
+        pool.run(|part| {
+            let range = pool::range(n, 16, part, pool.parts());
+            // SAFETY: the ranges of different parts do not overlap and lie within `y`.
+            columns(range.start, unsafe { base.slice(range.start, range.len()) });
+        });
     }
-    build::<T>(shape, 64, |start, y| {
-        let n = y.len();
-        y.iter_mut()
-            .zip(&total[start..start + n])
-            .for_each(|(y, t)| *y = T::of(*t));
-    })
+    Ok(candle_core::Tensor::from_vec(
+        y,
+        shape,
+        &candle_core::Device::Cpu,
+    )?)
 }

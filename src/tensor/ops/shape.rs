@@ -184,9 +184,12 @@ impl Tensor {
             return Ok(self.clone());
         }
         memory::ensure(self.len(), self.dtype().size_in_bytes())?;
-        record("contiguous", self.data.contiguous()?, &[self], |_, g| {
-            Ok(vec![Some(g.clone())])
-        })
+        record(
+            "contiguous",
+            crate::layout::contiguous(&self.data)?,
+            &[self],
+            |_, g| Ok(vec![Some(g.clone())]),
+        )
     }
 
     /// The order along an axis reversed.

@@ -7,7 +7,7 @@ use crate::{
     DType, Real, Result, Tensor,
     simd::{
         kernels::{self, Map1, Map3},
-        math::{Float, erf, sigmoid},
+        math::{self, Float, SIN_COS_LIMIT, normal_pdf, sigmoid, softplus},
     },
     tape::{record, record_as_is},
     tensor::{build, with_slice},
@@ -34,22 +34,32 @@ fn indicator(mask: &Tensor, like: &Tensor) -> Result<Tensor> {
     mask.to_dtype(like.dtype())
 }
 
-/// Declares a [`Unary`]: name, `f(x)`, `dy * f'(x)` from `(x, y, dy)`, and the composition.
+/// Declares a [`Unary`]: name, `f(x)`, `dy * f'(x)` from `(x, y, dy)`, and the composition; also, where the fast forms hold
+/// for `|x|` up to a limit only, that limit and both functions beyond it.
 macro_rules! unary {
-    ($type:ident $name:literal $method:ident: $doc:literal, |$x:ident| $f:expr, |$gx:ident, $gy:ident, $g:ident| $df:expr, |$tx:ident, $ty:ident| $composed:expr) => {
+    ($type:ident $name:literal $method:ident: $doc:literal, |$x:ident| $f:expr, |$gx:ident, $gy:ident, $g:ident| $df:expr, |$tx:ident, $ty:ident| $composed:expr $(, beyond $limit:expr, $far:expr, $dfar:expr)?) => {
         struct $type;
         impl Map1 for $type {
+            $(const LIMIT: f64 = $limit;)?
             #[inline(always)]
             fn call<T: Float>($x: T) -> T {
                 $f
             }
+            $(fn far<T: Float>($x: T) -> T {
+                $far
+            })?
         }
         impl Map3 for $type {
+            $(const LIMIT: f64 = $limit;)?
             #[inline(always)]
             fn call<T: Float>($gx: T, $gy: T, $g: T) -> T {
                 let _ = ($gx, $gy);
                 $df
             }
+            $(fn far<T: Float>($gx: T, $gy: T, $g: T) -> T {
+                let _ = $gy;
+                $dfar
+            })?
         }
         impl Unary for $type {
             const NAME: &'static str = $name;
@@ -82,8 +92,10 @@ unary!(Abs "abs" abs: "Absolute value; the derivative at 0 is 0.", |x| x.abs(),
 unary!(Sign "sign" sign: "-1, 0 or 1 by the sign; its derivative is 0.",
     |x| if x > T::ZERO { T::ONE } else if x < T::ZERO { -T::ONE } else { x },
     |x, y, g| T::ZERO * g, |x, y| constant(x, 0.0));
-unary!(Sin "sin" sin: "Sine of radians.", |x| x.sin_cos().0, |x, y, g| g * x.sin_cos().1, |x, y| x.cos());
-unary!(Cos "cos" cos: "Cosine of radians.", |x| x.sin_cos().1, |x, y, g| -(g * x.sin_cos().0), |x, y| x.sin()?.neg());
+unary!(Sin "sin" sin: "Sine of radians.", |x| x.sin_cos().0, |x, y, g| g * x.sin_cos().1, |x, y| x.cos(),
+    beyond SIN_COS_LIMIT, x.sin_cos_far().0, g * x.sin_cos_far().1);
+unary!(Cos "cos" cos: "Cosine of radians.", |x| x.sin_cos().1, |x, y, g| -(g * x.sin_cos().0), |x, y| x.sin()?.neg(),
+    beyond SIN_COS_LIMIT, x.sin_cos_far().1, -(g * x.sin_cos_far().0));
 unary!(Tanh "tanh" tanh: "Hyperbolic tangent.", |x| x.tanh(), |x, y, g| g * (T::ONE - y * y), |x, y| y.sqr()?.affine(-1.0, 1.0));
 unary!(Sigmoid "sigmoid" sigmoid: "`1 / (1 + e^-x)`.", |x| sigmoid(x), |x, y, g| g * y * (T::ONE - y), |x, y| y.mul(&y.affine(-1.0, 1.0)?));
 unary!(Relu "relu" relu: "`max(x, 0)`; the derivative at 0 is 0.",
@@ -96,45 +108,16 @@ unary!(Silu "silu" silu: "`x sigmoid(x)` (swish).", |x| x * sigmoid(x),
     |x, y| { let s = x.sigmoid()?; s.add(&y.mul(&s.affine(-1.0, 1.0)?)?) });
 unary!(Softplus "softplus" softplus: "`ln(1 + e^x)`, without overflow.", |x| softplus(x), |x, y, g| g * sigmoid(x), |x, y| x.sigmoid());
 unary!(Gelu "gelu" gelu: "`x Phi(x)` with the normal distribution function Phi, exact (not the tanh approximation).",
-|x| x * normal_cdf(x),
-|x, y, g| g * x.fma(normal_pdf(x), normal_cdf(x)),
+|x| x * x.normal_cdf(),
+|x, y, g| g * x.fma(normal_pdf(x), x.normal_cdf()),
 |x, y| {
     let cdf = x.affine(std::f64::consts::FRAC_1_SQRT_2, 0.0)?.erf()?.affine(0.5, 0.5)?;
-    let pdf = x.sqr()?.affine(-0.5, 0.0)?.exp()?.affine(FRAC_1_SQRT_TAU, 0.0)?;
+    let pdf = x.sqr()?.affine(-0.5, 0.0)?.exp()?.affine(math::FRAC_1_SQRT_TAU, 0.0)?;
     cdf.add(&x.mul(&pdf)?)
 });
 unary!(Erf "erf" erf: "Gauss error function.", |x| x.erf(),
     |x, y, g| g * T::of(std::f64::consts::FRAC_2_SQRT_PI) * (-(x * x)).exp(),
     |x, y| x.sqr()?.neg()?.exp()?.affine(std::f64::consts::FRAC_2_SQRT_PI, 0.0));
-
-/// 1 / sqrt(2 pi).
-const FRAC_1_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
-
-#[inline(always)]
-fn softplus<T: Float>(x: T) -> T {
-    let e = (-x.abs()).exp();
-    // ln(1 + e) loses e when it is tiny; there ln(1 + e) = e to the last bit.
-    let log = if e < T::of(1e-4) {
-        e - e * e * T::of(0.5)
-    } else {
-        (T::ONE + e).ln()
-    };
-    if x > T::ZERO {
-        x + log
-    } else {
-        log + T::ZERO * x
-    }
-}
-
-#[inline(always)]
-fn normal_cdf<T: Float>(x: T) -> T {
-    T::of(0.5 * (1.0 + erf(x.to_f64() * std::f64::consts::FRAC_1_SQRT_2)))
-}
-
-#[inline(always)]
-fn normal_pdf<T: Float>(x: T) -> T {
-    T::of(FRAC_1_SQRT_TAU) * (T::of(-0.5) * x * x).exp()
-}
 
 /// What a function does on whole numbers, when it gives whole numbers; others take them as floats.
 fn on_ints(op: &str) -> Option<fn(i64) -> i64> {

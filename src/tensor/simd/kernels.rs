@@ -6,13 +6,22 @@ use super::math::Float;
 /// exact than one running total.
 const LANES: usize = 64;
 
+/// Elements between two looks at whether one is too large for the fast form of a function.
+const NEAR: usize = 1024;
+
 /// Elements summed in the working precision before the partial sum goes to f64.
 const BLOCK: usize = 4096;
 
 /// One value from one, e.g. exp.
 pub trait Map1 {
-    /// The function.
+    /// The largest `|x|` for which [`Map1::call`] is right; most are everywhere.
+    const LIMIT: f64 = f64::INFINITY;
+    /// The function, without branches, so that it fills vectors.
     fn call<T: Float>(x: T) -> T;
+    /// The function beyond the limit.
+    fn far<T: Float>(x: T) -> T {
+        Self::call(x)
+    }
 }
 
 /// One value from two, e.g. a sum.
@@ -23,14 +32,32 @@ pub trait Map2 {
 
 /// One value from three, e.g. the derivative of an operation from `(x, y, dy)`.
 pub trait Map3 {
+    /// The largest `|a|` for which [`Map3::call`] is right.
+    const LIMIT: f64 = f64::INFINITY;
     /// The function.
     fn call<T: Float>(a: T, b: T, c: T) -> T;
+    /// The function beyond the limit.
+    fn far<T: Float>(a: T, b: T, c: T) -> T {
+        Self::call(a, b, c)
+    }
+}
+
+/// Whether an element lies beyond a limit.
+#[inline(always)]
+fn beyond<T: Float>(x: &[T], limit: T) -> bool {
+    x.iter().fold(false, |found, x| found | (x.abs() > limit))
 }
 
 crate::simd! {
     /// `y = f(x)`.
     pub fn map1<T: Float, F: Map1>(x: &[T], y: &mut [T]) {
-        for (x, y) in x.iter().zip(y) { *y = F::call(*x) }
+        for (x, y) in x.chunks(NEAR).zip(y.chunks_mut(NEAR)) {
+            for (x, y) in x.iter().zip(y.iter_mut()) { *y = F::call(*x) }
+            let limit = T::of(F::LIMIT);
+            if F::LIMIT.is_finite() && beyond(x, limit) {
+                for (x, y) in x.iter().zip(y) { if x.abs() > limit { *y = F::far(*x) } }
+            }
+        }
     }
 }
 crate::simd! {
@@ -54,7 +81,16 @@ crate::simd! {
 crate::simd! {
     /// `y = f(a, b, c)`.
     pub fn map3<T: Float, F: Map3>(a: &[T], b: &[T], c: &[T], y: &mut [T]) {
-        for (((a, b), c), y) in a.iter().zip(b).zip(c).zip(y) { *y = F::call(*a, *b, *c) }
+        let chunks = a.chunks(NEAR).zip(b.chunks(NEAR)).zip(c.chunks(NEAR));
+        for (((a, b), c), y) in chunks.zip(y.chunks_mut(NEAR)) {
+            for (((a, b), c), y) in a.iter().zip(b).zip(c).zip(y.iter_mut()) { *y = F::call(*a, *b, *c) }
+            let limit = T::of(F::LIMIT);
+            if F::LIMIT.is_finite() && beyond(a, limit) {
+                for (((a, b), c), y) in a.iter().zip(b).zip(c).zip(y) {
+                    if a.abs() > limit { *y = F::far(*a, *b, *c) }
+                }
+            }
+        }
     }
 }
 crate::simd! {
@@ -88,13 +124,41 @@ crate::simd! {
 crate::simd! {
     /// The largest value of a slice, NaN if one is there; negative infinity when empty.
     pub fn max<T: Float>(x: &[T]) -> T {
-        let mut best = T::MIN;
-        let mut nan = false;
-        for &v in x {
-            if v > best { best = v }
-            nan |= v.is_nan();
+        let larger = |a: T, b: T| if b > a || b.is_nan() { b } else { a };
+        lanes_of(x, T::MIN, larger, larger)
+    }
+}
+crate::simd! {
+    /// The smallest value of a slice, NaN if one is there; infinity when empty.
+    pub fn min<T: Float>(x: &[T]) -> T {
+        let smaller = |a: T, b: T| if b < a || b.is_nan() { b } else { a };
+        lanes_of(x, -T::MIN, smaller, smaller)
+    }
+}
+crate::simd! {
+    /// `y = x - ln sum e^x` for rows of `n`.
+    pub fn log_softmax_rows<T: Float>(x: &[T], n: usize, y: &mut [T]) {
+        for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
+            let top = top(x);
+            let total = lanes(x, |lane: T, v| lane + (v - top).exp());
+            let shift = top + total.ln();
+            for (x, y) in x.iter().zip(y) { *y = *x - shift }
         }
-        if nan { T::NAN } else { best }
+    }
+}
+crate::simd! {
+    /// `dx = dy - e^y sum dy` for rows of `n`: the derivative of the logarithm of softmax.
+    pub fn log_softmax_rows_back<T: Float>(y: &[T], dy: &[T], n: usize, dx: &mut [T]) {
+        for ((y, dy), dx) in y.chunks_exact(n).zip(dy.chunks_exact(n)).zip(dx.chunks_exact_mut(n)) {
+            let total = lanes(dy, |lane: T, v| lane + v);
+            for ((y, dy), dx) in y.iter().zip(dy).zip(dx) { *dx = *dy - y.exp() * total }
+        }
+    }
+}
+crate::simd! {
+    /// The sum of a slice in lanes of the working precision alone.
+    pub fn sum_lanes<T: Float>(x: &[T]) -> T {
+        lanes(x, |lane: T, v| lane + v)
     }
 }
 crate::simd! {
@@ -106,31 +170,69 @@ crate::simd! {
     }
 }
 crate::simd! {
-    /// Softmax of one row; a row of only negative infinities gives NaN, as in PyTorch.
-    pub fn softmax_row<T: Float>(x: &[T], y: &mut [T]) {
-        let mut top = T::MIN;
-        for &v in x { if v > top { top = v } }
-        for (x, y) in x.iter().zip(y.iter_mut()) { *y = (*x - top).exp() }
-        let scale = T::ONE / lanes(y, |lane: T, v| lane + v);
-        for y in y.iter_mut() { *y *= scale }
+    /// `y += the sum over rows` of the columns from `first` of a matrix with rows of `n`.
+    pub fn sum_columns_into<T: Float>(x: &[T], n: usize, first: usize, y: &mut [T]) {
+        for row in x.chunks_exact(n) {
+            for (x, y) in row[first..first + y.len()].iter().zip(y.iter_mut()) { *y += *x }
+        }
+    }
+}
+crate::simd! {
+    /// The largest (or smallest) value of each column of a matrix with rows of `y.len()`, NaN if one is there.
+    pub fn extreme_columns<T: Float>(x: &[T], smallest: bool, y: &mut [T]) {
+        let n = y.len();
+        let (first, rest) = x.split_at(n);
+        y.copy_from_slice(first);
+        for row in rest.chunks_exact(n) {
+            if smallest {
+                for (x, y) in row.iter().zip(y.iter_mut()) { *y = if *x < *y || x.is_nan() { *x } else { *y } }
+            } else {
+                for (x, y) in row.iter().zip(y.iter_mut()) { *y = if *x > *y || x.is_nan() { *x } else { *y } }
+            }
+        }
+    }
+}
+crate::simd! {
+    /// Softmax of rows of `n`; a row of only negative infinities gives NaN, as in PyTorch.
+    pub fn softmax_rows<T: Float>(x: &[T], n: usize, y: &mut [T]) {
+        for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
+            let top = top(x);
+            for (x, y) in x.iter().zip(y.iter_mut()) { *y = (*x - top).exp() }
+            let scale = T::ONE / lanes(y, |lane: T, v| lane + v);
+            for y in y.iter_mut() { *y *= scale }
+        }
+    }
+}
+crate::simd! {
+    /// `dx = y (dy - sum(y dy))` for rows of `n`: the derivative of softmax.
+    pub fn softmax_rows_back<T: Float>(y: &[T], dy: &[T], n: usize, dx: &mut [T]) {
+        for ((y, dy), dx) in y.chunks_exact(n).zip(dy.chunks_exact(n)).zip(dx.chunks_exact_mut(n)) {
+            for ((y, dy), dx) in y.iter().zip(dy).zip(dx.iter_mut()) { *dx = *y * *dy }
+            let total = lanes(dx, |lane: T, v| lane + v);
+            for ((y, dy), dx) in y.iter().zip(dy).zip(dx) { *dx = *y * (*dy - total) }
+        }
+    }
+}
+crate::simd! {
+    /// `y = scale e^(x - shift)` row by row, with a shift for each row.
+    pub fn scaled_exp_rows<T: Float>(x: &[T], shifts: &[T], scale: T, y: &mut [T]) {
+        let n = x.len() / shifts.len().max(1);
+        if n == 0 { return }
+        for ((x, y), shift) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)).zip(shifts) {
+            for (x, y) in x.iter().zip(y) { *y = scale * (*x - *shift).exp() }
+        }
     }
 }
 crate::simd! {
     /// log sum exp of one row; negative infinity when all are.
     pub fn logsumexp_row<T: Float>(x: &[T]) -> T {
-        let mut top = T::MIN;
-        for &v in x { if v > top { top = v } }
+        let top = top(x);
         if !top.finite() {
             // All negative infinity, or an infinity that decides, unless a NaN stands among them.
             for &v in x { if v.is_nan() { return v } }
             return top;
         }
-        let mut lanes = [T::ZERO; LANES];
-        let chunks = x.chunks_exact(LANES);
-        let mut rest = T::ZERO;
-        for &v in chunks.remainder() { rest += (v - top).exp() }
-        for chunk in chunks { for (lane, v) in lanes.iter_mut().zip(chunk) { *lane += (*v - top).exp() } }
-        let total = fold(lanes, |a: T, b| a + b) + rest;
+        let total = lanes(x, |lane: T, v| lane + (v - top).exp());
         top + total.ln()
     }
 }
@@ -145,12 +247,25 @@ crate::simd! {
     }
 }
 
+/// The largest number of a slice; NaN is passed over.
+#[inline(always)]
+fn top<T: Float>(x: &[T]) -> T {
+    let larger = |a: T, b: T| if b > a { b } else { a };
+    lanes_of(x, T::MIN, larger, larger)
+}
+
 /// Folds a slice lane-wise by `f(lane, value)` and adds the lanes up.
 #[inline(always)]
 fn lanes<T: Float>(x: &[T], f: impl Fn(T, T) -> T) -> T {
-    let mut lanes = [T::ZERO; LANES];
+    lanes_of(x, T::ZERO, f, |a, b| a + b)
+}
+
+/// Folds a slice lane-wise by `f(lane, value)` from `start`, and the lanes by `join`.
+#[inline(always)]
+fn lanes_of<T: Float>(x: &[T], start: T, f: impl Fn(T, T) -> T, join: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [start; LANES];
     let chunks = x.chunks_exact(LANES);
-    let mut rest = T::ZERO;
+    let mut rest = start;
     for &v in chunks.remainder() {
         rest = f(rest, v);
     }
@@ -159,17 +274,12 @@ fn lanes<T: Float>(x: &[T], f: impl Fn(T, T) -> T) -> T {
             *lane = f(*lane, *v);
         }
     }
-    fold(lanes, |a, b| a + b) + rest
-}
-
-#[inline(always)]
-fn fold<T: Float>(mut lanes: [T; LANES], f: impl Fn(T, T) -> T) -> T {
     let mut width = LANES / 2;
     while width > 0 {
         for i in 0..width {
-            lanes[i] = f(lanes[i], lanes[i + width]);
+            lanes[i] = join(lanes[i], lanes[i + width]);
         }
         width /= 2;
     }
-    lanes[0]
+    join(lanes[0], rest)
 }

@@ -6,6 +6,7 @@
 
 pub mod kernels;
 pub mod math;
+pub(crate) mod transpose;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -19,6 +20,17 @@ pub enum Level {
     Avx2 = 2,
     /// AVX-512 F, VL, DQ, BW.
     Avx512 = 3,
+}
+
+impl Level {
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Scalar => "scalar",
+            Level::Avx2 => "AVX2",
+            Level::Avx512 => "AVX-512",
+        }
+    }
 }
 
 /// The level in use; detected once.

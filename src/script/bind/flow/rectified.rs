@@ -67,6 +67,7 @@ fn table(model: &RectifiedFlow) -> Parameters {
         slots.map(|s| (s.name.as_str(), s.shape.as_slice())),
         model.params().len(),
     )
+    .computed_by(model.path())
 }
 
 /// Binds it.

@@ -16,6 +16,8 @@ use crate::{
 pub(crate) struct Summary {
     title: String,
     rows: Vec<Row>,
+    /// How it is computed: beside the table, as it differs between machines.
+    path: String,
 }
 
 /// Columns of a row: path and kind, output, count.
@@ -60,6 +62,7 @@ impl Summary {
                 grouped(net.count())
             ),
             rows: net.rows(inputs)?,
+            path: path_here(net.path()),
         })
     }
 }
@@ -105,8 +108,9 @@ impl Object for Summary {
             html.push_str(&format!("<tr>{cells}</tr>"));
         }
         html.push_str(&format!(
-            "</tbody></table><small>{}</small>",
-            escape(&self.title)
+            "</tbody></table><small>{} ({})</small>",
+            escape(&self.title),
+            escape(&self.path)
         ));
         let plain = Display::text(self.text());
         Display {
@@ -120,6 +124,12 @@ impl Object for Summary {
 pub(crate) struct Parameters {
     title: String,
     rows: Vec<[String; 3]>,
+    path: String,
+}
+
+/// The path that a computation takes on this machine: `fused network, AVX-512`.
+pub(crate) fn path_here(path: &str) -> String {
+    format!("{path}, {}", rhapsode_tensor::simd::level().name())
 }
 
 impl Parameters {
@@ -136,7 +146,14 @@ impl Parameters {
         Self {
             title: format!("{title}, {} parameters", grouped(total)),
             rows: slots.map(row).collect(),
+            path: String::new(),
         }
+    }
+
+    /// With the path that its computation takes.
+    pub fn computed_by(mut self, path: &str) -> Self {
+        self.path = path_here(path);
+        self
     }
 
     /// In lines.
@@ -150,7 +167,17 @@ impl Parameters {
         for [name, shape, count] in &self.rows {
             text.push_str(&format!("\n  {name:a$}  {shape:b$}  {count:>c$}"));
         }
+        if !self.path.is_empty() {
+            text.push_str(&format!("\n  ({})", self.path));
+        }
         text
+    }
+
+    fn note(&self) -> String {
+        match self.path.as_str() {
+            "" => self.title.clone(),
+            path => format!("{} ({path})", self.title),
+        }
     }
 
     /// As a table, and in lines.
@@ -163,7 +190,7 @@ impl Parameters {
         let html = format!(
             "<table><thead><tr><th>name</th><th>shape</th><th>parameters</th></tr></thead>\
              <tbody>{rows}</tbody></table><small>{}</small>",
-            escape(&self.title)
+            escape(&self.note())
         );
         Display {
             forms: vec![

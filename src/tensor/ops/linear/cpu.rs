@@ -4,149 +4,19 @@
 
 use candle_core::{Device, Tensor as Data};
 
-use super::Activation;
+use super::{
+    Activation,
+    kernels::{kernels, narrow_product, times},
+};
 use crate::{
     Real, Result, Tensor, interrupt,
     ops::matmul::{Matrix, gemm, gemm_parallel},
     pool::{self, Ptr},
-    simd::math::{Float, erf, sigmoid},
-    tensor::{buffer, with_slice},
+    tensor::{buffer, space, with_slice},
 };
 
 /// Rows of a tile: 128 rows of 256 columns in f32 are 128 kB.
 const TILE: usize = 128;
-
-/// Value and slope of an activation at `z`.
-trait Act {
-    fn both<T: Float>(z: T) -> (T, T);
-}
-
-struct Identity;
-struct Relu;
-struct Silu;
-struct Gelu;
-struct Tanh;
-struct Sigmoid;
-struct Softplus;
-
-impl Act for Identity {
-    #[inline(always)]
-    fn both<T: Float>(z: T) -> (T, T) {
-        (z, T::ONE)
-    }
-}
-impl Act for Relu {
-    #[inline(always)]
-    fn both<T: Float>(z: T) -> (T, T) {
-        if z > T::ZERO {
-            (z, T::ONE)
-        } else {
-            (if z < T::ZERO { T::ZERO } else { z }, T::ZERO)
-        }
-    }
-}
-impl Act for Silu {
-    #[inline(always)]
-    fn both<T: Float>(z: T) -> (T, T) {
-        let s = sigmoid(z);
-        let h = z * s;
-        (h, (T::ONE - s).fma(h, s))
-    }
-}
-impl Act for Gelu {
-    #[inline(always)]
-    fn both<T: Float>(z: T) -> (T, T) {
-        let cdf = T::of(0.5 * (1.0 + erf(z.to_f64() * std::f64::consts::FRAC_1_SQRT_2)));
-        let pdf = T::of(0.398_942_280_401_432_7) * (T::of(-0.5) * z * z).exp();
-        (z * cdf, z.fma(pdf, cdf))
-    }
-}
-impl Act for Tanh {
-    #[inline(always)]
-    fn both<T: Float>(z: T) -> (T, T) {
-        let h = z.tanh();
-        (h, T::ONE - h * h)
-    }
-}
-impl Act for Sigmoid {
-    #[inline(always)]
-    fn both<T: Float>(z: T) -> (T, T) {
-        let s = sigmoid(z);
-        (s, s * (T::ONE - s))
-    }
-}
-impl Act for Softplus {
-    #[inline(always)]
-    fn both<T: Float>(z: T) -> (T, T) {
-        let log = (T::ONE + (-z.abs()).exp()).ln();
-        (
-            if z > T::ZERO {
-                z + log
-            } else {
-                log + T::ZERO * z
-            },
-            sigmoid(z),
-        )
-    }
-}
-
-crate::simd! {
-    /// `z = act(z + bias)` and `d = act'(z + bias)`, rows of `bias.len()`.
-    fn activate<T: Float, A: Act>(z: &mut [T], bias: &[T], d: &mut [T]) {
-        let n = bias.len();
-        for (z, d) in z.chunks_exact_mut(n).zip(d.chunks_exact_mut(n)) {
-            for ((z, b), d) in z.iter_mut().zip(bias).zip(d) { (*z, *d) = A::both(*z + *b) }
-        }
-    }
-}
-crate::simd! {
-    /// `z = act(z + bias)`, rows of `bias.len()`.
-    fn activate_only<T: Float, A: Act>(z: &mut [T], bias: &[T]) {
-        for z in z.chunks_exact_mut(bias.len()) {
-            for (z, b) in z.iter_mut().zip(bias) { *z = A::both(*z + *b).0 }
-        }
-    }
-}
-crate::simd! {
-    /// `out[r, j] = sum_k x[r, k] w[j, k]` for few columns: gemm is slow there.
-    fn narrow_product<T: Float>(x: &[T], inputs: usize, w: &[T], out: &mut [T], outputs: usize) {
-        const LANES: usize = 16;
-        for (x, out) in x.chunks_exact(inputs).zip(out.chunks_exact_mut(outputs)) {
-            for (w, out) in w.chunks_exact(inputs).zip(out) {
-                let mut lanes = [T::ZERO; LANES];
-                let (xs, ws) = (x.chunks_exact(LANES), w.chunks_exact(LANES));
-                let mut rest = T::ZERO;
-                for (x, w) in xs.remainder().iter().zip(ws.remainder()) { rest = x.fma(*w, rest) }
-                for (x, w) in xs.zip(ws) {
-                    for ((lane, x), w) in lanes.iter_mut().zip(x).zip(w) { *lane = x.fma(*w, *lane) }
-                }
-                let mut total = rest;
-                for lane in lanes { total += lane }
-                *out = total;
-            }
-        }
-    }
-}
-crate::simd! {
-    /// `dz = g * d`.
-    fn times<T: Float>(g: &[T], d: &[T], dz: &mut [T]) {
-        for ((g, d), dz) in g.iter().zip(d).zip(dz) { *dz = *g * *d }
-    }
-}
-
-type Kernel<T> = (fn(&mut [T], &[T], &mut [T]), fn(&mut [T], &[T]));
-
-fn kernels<T: Float>(act: Activation) -> Kernel<T> {
-    match act {
-        Activation::Identity => (activate::<T, Identity>, activate_only::<T, Identity>),
-        Activation::Relu => (activate::<T, Relu>, activate_only::<T, Relu>),
-        Activation::Silu => (activate::<T, Silu>, activate_only::<T, Silu>),
-        Activation::Gelu => (activate::<T, Gelu>, activate_only::<T, Gelu>),
-        Activation::Tanh => (activate::<T, Tanh>, activate_only::<T, Tanh>),
-        Activation::Sigmoid => (activate::<T, Sigmoid>, activate_only::<T, Sigmoid>),
-        Activation::Softplus => (activate::<T, Softplus>, activate_only::<T, Softplus>),
-    }
-}
 
 /// Calls `f(rows)` for tiles of rows, side by side when the work is worth it. An interrupt is an error.
 fn for_tiles(rows: usize, work: usize, f: impl Fn(std::ops::Range<usize>) + Sync) -> Result<()> {
@@ -176,9 +46,9 @@ pub(super) fn forward<T: Real>(
     keep: bool,
 ) -> Result<(Data, Option<Data>)> {
     let keep = keep && act != Activation::Identity;
-    let mut y = buffer::<T>(rows * outputs)?;
+    let mut y = space::<T>(rows * outputs)?;
     let mut d = if keep {
-        buffer::<T>(rows * outputs)?
+        space::<T>(rows * outputs)?
     } else {
         Vec::new()
     };
@@ -229,7 +99,7 @@ pub(super) fn backward<T: Real>(
     with_slice::<T, _>("linear", g, |g| {
         let mut scaled = Vec::new();
         if let Some(slope) = slope {
-            scaled = buffer::<T>(rows * outputs)?;
+            scaled = space::<T>(rows * outputs)?;
             with_slice::<T, _>("linear", slope, |d| {
                 pool::for_each_piece(&mut scaled, 64, |start, dz| {
                     let r = start..start + dz.len();
@@ -256,7 +126,7 @@ fn input_gradient<T: Real>(
     [rows, inputs, outputs]: [usize; 3],
     shape: &[usize],
 ) -> Result<Tensor> {
-    let mut dx = buffer::<T>(rows * inputs)?;
+    let mut dx = space::<T>(rows * inputs)?;
     with_slice::<T, _>("linear", w, |w| {
         gemm_parallel(
             rows,
@@ -276,7 +146,7 @@ fn weight_gradient<T: Real>(
     x: &Data,
     [rows, inputs, outputs]: [usize; 3],
 ) -> Result<Tensor> {
-    let mut dw = buffer::<T>(outputs * inputs)?;
+    let mut dw = space::<T>(outputs * inputs)?;
     with_slice::<T, _>("linear", x, |x| {
         gemm_parallel(
             outputs,

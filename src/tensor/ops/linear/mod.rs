@@ -7,6 +7,7 @@
 //! PyTorch, fused faster than it).
 
 mod cpu;
+pub(super) mod kernels;
 
 use crate::{
     Error, Result, Tensor,

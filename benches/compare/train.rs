@@ -1,0 +1,51 @@
+//! Rows of whole workloads, run through a session as a script runs them.
+
+use std::error::Error;
+
+use rhapsode_script::{Recorder, Session, SessionOptions};
+
+use super::{Row, Work};
+
+/// A session in which `setup` has run; a call of the work runs `cell` with `TIMES` replaced by how often.
+fn script(setup: &str, cell: &'static str) -> Result<Work, Box<dyn Error>> {
+    let mut session = Session::new(SessionOptions::default());
+    let mut io = Recorder::default();
+    let mut run = move |code: &str| -> Result<(), Box<dyn Error>> {
+        match session.execute(code, &mut io) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.render(false).into()),
+        }
+    };
+    run(setup)?;
+    Ok(Box::new(move |times| {
+        run(&cell.replace("TIMES", &times.to_string()))
+    }))
+}
+
+/// The flow of the rows "velocity": an MLP 3-256-256-256-2.
+const FLOW: &str = "seed(0); let data = randn([50_000, 2]);
+    let model = flow::rectified(#{ dim: 2, hidden: [256, 256, 256], time_frequencies: 0 });";
+
+/// All rows of workloads.
+pub fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for batch in [256, 4096] {
+        rows.push(Row::new(format!("MLP step {batch}"), move || {
+            let fit =
+                format!("{FLOW} let run = model.fit(data, #{{ steps: 20, batch: {batch} }});");
+            script(&fit, "run.more(TIMES);")
+        }));
+    }
+    rows.push(Row::new("sample 10000, 100 steps", || {
+        let cell =
+            "for i in 0..TIMES { model.sample(10_000, #{ solver: \"euler\", steps: 100 }); }";
+        script(FLOW, cell)
+    }));
+    rows.push(Row::new("U-Net step 64", || {
+        let fit = "seed(0); let data = randn([2_000, 1, 8, 8]);
+            let model = flow::rectified(#{ shape: [1, 8, 8], net: \"unet\" });
+            let run = model.fit(data, #{ steps: 3, batch: 64 });";
+        script(fit, "run.more(TIMES);")
+    }));
+    rows
+}
