@@ -13,7 +13,10 @@ use candle_core::Tensor as Data;
 
 use super::{
     Call, OP,
-    cpu::{CHUNK, Inputs, LANES, Lanes, Piece, from_lanes, load, step_of, store, task, to_lanes},
+    cpu::{
+        CHUNK, Inputs, LANES, Lanes, Piece, decay, from_lanes, load, load_or_zero, step_of, store, task,
+        to_lanes,
+    },
 };
 use crate::{
     Real, Result, Tensor, interrupt, memory,
@@ -28,48 +31,49 @@ use crate::{
 
 /// What a thread works in.
 struct Scratch<T> {
-    /// Of the groups of a slab `[groups, states, LANES]`: `A`, its gradient, the gradient of the state.
-    a: Vec<T>,
-    da: Vec<T>,
-    dh: Vec<T>,
-    /// Of the groups of a slab `[groups, LANES]`: the gradient of `D`.
-    dd: Vec<T>,
+    /// Of the groups of a slab `[groups, states]`: `A`, its gradient, the gradient of the state.
+    a: Vec<Lanes<T>>,
+    da: Vec<Lanes<T>>,
+    dh: Vec<Lanes<T>>,
+    /// Of the groups of a slab: the gradient of `D`.
+    dd: Vec<Lanes<T>>,
     chunk: Chunk<T>,
 }
 
-/// Of one chunk of a slab, `[steps, states, LANES]` (or `[steps, LANES]`).
+/// Of one chunk of a slab, `[steps, states]` (or `[steps]`).
 struct Chunk<T> {
     /// A state that goes through the chunk.
-    h: Vec<T>,
+    h: Vec<Lanes<T>>,
     /// States before every step, decays, outputs before the gate.
-    before: Vec<T>,
-    decay: Vec<T>,
-    out: Vec<T>,
+    before: Vec<Lanes<T>>,
+    decay: Vec<Lanes<T>>,
+    out: Vec<Lanes<T>>,
     /// Gradients of `B` and `C`, lanes not yet added up.
-    db: Vec<T>,
-    dc: Vec<T>,
+    db: Vec<Lanes<T>>,
+    dc: Vec<Lanes<T>>,
 }
 
 impl<T: Real> Scratch<T> {
-    /// Numbers in one.
+    /// Lanes in one, about.
     fn size(call: Call) -> usize {
-        call.block().saturating_mul(3 * 8 + 1 + 4 * CHUNK)
+        let groups = task(call, 0).1.len();
+        call.states.saturating_mul(3 * groups + 1 + 4 * CHUNK)
     }
 
     fn new(call: Call) -> Self {
         let groups = task(call, 0).1.len();
-        let zeros = |n: usize| vec![T::ZERO; n];
-        let (slab, chunk) = (groups * call.block(), CHUNK * call.block());
+        let zeros = |n: usize| vec![[T::ZERO; LANES]; n];
+        let (slab, chunk) = (groups * call.states, CHUNK * call.states);
         Self {
             a: zeros(slab),
             da: zeros(slab),
             dh: zeros(slab),
-            dd: zeros(groups * LANES),
+            dd: zeros(groups),
             chunk: Chunk {
-                h: zeros(call.block()),
+                h: zeros(call.states),
                 before: zeros(chunk),
                 decay: zeros(chunk),
-                out: zeros(CHUNK * LANES),
+                out: zeros(CHUNK),
                 db: zeros(chunk),
                 dc: zeros(chunk),
             },
@@ -86,11 +90,11 @@ struct Rows<T> {
 }
 
 crate::simd! {
-    /// Recomputes a chunk from the state `c.h` before it.
-    fn replay<T: Float>(x: &Inputs<T>, piece: &Piece, softplus: bool, a: &[T], s: &mut Chunk<T>) {
-        let (block, width) = (a.len(), piece.width);
-        let states = block / LANES;
-        let d = x.d.map_or([T::ZERO; LANES], |d| load(d, piece.channel, width));
+    /// Recomputes a chunk from the state `s.h` before it.
+    fn replay<T: Float>(x: &Inputs<T>, piece: &Piece, softplus: bool, a: &[Lanes<T>], s: &mut Chunk<T>) {
+        let (states, width) = (a.len(), piece.width);
+        let h = &mut s.h[..states];
+        let d = load_or_zero(x.d, piece.channel, width);
         for (i, t) in piece.steps().enumerate() {
             let at = piece.at(t);
             let u = load(x.u, at, width);
@@ -100,42 +104,33 @@ crate::simd! {
                 input[k] = u[k] * step[k];
                 out[k] = u[k] * d[k];
             }
-            let b = &x.b[t * states..][..states];
-            let kept = s.before[i * block..][..block].chunks_exact_mut(LANES);
-            let kept = kept.zip(s.decay[i * block..][..block].chunks_exact_mut(LANES));
-            let rows = a.chunks_exact(LANES).zip(s.h.chunks_exact_mut(LANES));
-            for (((before, decays), (a, h)), b) in kept.zip(rows).zip(b) {
+            let (b, c) = (&x.b[t * states..][..states], &x.c[t * states..][..states]);
+            let (before, decays) = (&mut s.before[i * states..][..states], &mut s.decay[i * states..][..states]);
+            for n in 0..states {
+                let decay = decay(&step, &a[n]);
+                let mut state = h[n];
+                before[n] = state;
+                decays[n] = decay;
                 for k in 0..LANES {
-                    let decay = (step[k] * a[k]).exp();
-                    before[k] = h[k];
-                    decays[k] = decay;
-                    h[k] = decay.fma(h[k], input[k] * *b);
+                    state[k] = decay[k].fma(state[k], input[k] * b[n]);
+                    out[k] = state[k].fma(c[n], out[k]);
                 }
+                h[n] = state;
             }
-            if x.z.is_some() {
-                // The outputs before the gate are part of its gradient.
-                let c = &x.c[t * states..][..states];
-                let after = s.before[i * block..][..block].chunks_exact(LANES);
-                let after = after.zip(s.decay[i * block..][..block].chunks_exact(LANES));
-                for ((before, decay), (b, c)) in after.zip(b.iter().zip(c)) {
-                    for k in 0..LANES {
-                        out[k] = decay[k].fma(before[k], input[k] * *b).fma(*c, out[k]);
-                    }
-                }
-                s.out[i * LANES..][..LANES].copy_from_slice(&out);
-            }
+            s.out[i] = out;
         }
     }
 }
 crate::simd! {
     /// Runs back through a recomputed chunk.
     fn retreat<T: Float>(
-        x: &Inputs<T>, piece: &Piece, softplus: bool, g: &[T], a: &[T], da: &mut [T], dh: &mut [T], dd: &mut [T],
-        s: &mut Chunk<T>, to: Rows<T>
+        x: &Inputs<T>, piece: &Piece, softplus: bool, g: &[T], a: &[Lanes<T>], da: &mut [Lanes<T>], dh: &mut [Lanes<T>],
+        dd: &mut Lanes<T>, s: &mut Chunk<T>, to: Rows<T>
     ) {
-        let (block, width) = (a.len(), piece.width);
-        let states = block / LANES;
-        let d = x.d.map_or([T::ZERO; LANES], |d| load(d, piece.channel, width));
+        let (states, width) = (a.len(), piece.width);
+        let (da, dh) = (&mut da[..states], &mut dh[..states]);
+        let d = load_or_zero(x.d, piece.channel, width);
+        let mut by_d = *dd;
         for (i, t) in piece.steps().enumerate().rev() {
             let at = piece.at(t);
             let u = load(x.u, at, width);
@@ -143,8 +138,7 @@ crate::simd! {
             let step = step_of(&raw, softplus);
             let mut g = load(g, at, width);
             if let Some(z) = x.z {
-                let (z, mut dz) = (load(z, at, width), [T::ZERO; LANES]);
-                let out = &s.out[i * LANES..][..LANES];
+                let (z, out, mut dz) = (load(z, at, width), s.out[i], [T::ZERO; LANES]);
                 for k in 0..LANES {
                     let open = sigmoid(z[k]);
                     dz[k] = g[k] * out[k] * (T::ONE - open).fma(z[k] * open, open);
@@ -156,26 +150,26 @@ crate::simd! {
             let (mut input, mut by_step, mut by_input) = ([T::ZERO; LANES], [T::ZERO; LANES], [T::ZERO; LANES]);
             for k in 0..LANES {
                 input[k] = u[k] * step[k];
-                dd[k] = g[k].fma(u[k], dd[k]);
+                by_d[k] = g[k].fma(u[k], by_d[k]);
             }
             let (b, c) = (&x.b[t * states..][..states], &x.c[t * states..][..states]);
-            let kept = s.before[i * block..][..block].chunks_exact(LANES);
-            let kept = kept.zip(s.decay[i * block..][..block].chunks_exact(LANES));
-            let sums = s.db[i * block..][..block].chunks_exact_mut(LANES);
-            let sums = sums.zip(s.dc[i * block..][..block].chunks_exact_mut(LANES));
-            let rows = a.chunks_exact(LANES).zip(da.chunks_exact_mut(LANES)).zip(dh.chunks_exact_mut(LANES));
-            for (((b, c), (before, decay)), ((db, dc), ((a, da), dh))) in b.iter().zip(c).zip(kept).zip(sums.zip(rows)) {
+            let (before, decays) = (&s.before[i * states..][..states], &s.decay[i * states..][..states]);
+            let (db, dc) = (&mut s.db[i * states..][..states], &mut s.dc[i * states..][..states]);
+            for n in 0..states {
+                let (a, decay, before) = (a[n], decays[n], before[n]);
+                let (mut by_state, mut by_a, mut by_b, mut by_c) = (dh[n], da[n], db[n], dc[n]);
                 for k in 0..LANES {
-                    let slope = g[k].fma(*c, dh[k]);
+                    let slope = g[k].fma(c[n], by_state[k]);
                     let decayed = decay[k] * before[k];
-                    dc[k] = g[k].fma(input[k].fma(*b, decayed), dc[k]);
-                    db[k] = slope.fma(input[k], db[k]);
                     let through = slope * decayed;
+                    by_c[k] = g[k].fma(input[k].fma(b[n], decayed), by_c[k]);
+                    by_b[k] = slope.fma(input[k], by_b[k]);
+                    by_a[k] = through.fma(step[k], by_a[k]);
                     by_step[k] = through.fma(a[k], by_step[k]);
-                    by_input[k] = slope.fma(*b, by_input[k]);
-                    da[k] = through.fma(step[k], da[k]);
-                    dh[k] = slope * decay[k];
+                    by_input[k] = slope.fma(b[n], by_input[k]);
+                    by_state[k] = slope * decay[k];
                 }
+                (dh[n], da[n], db[n], dc[n]) = (by_state, by_a, by_b, by_c);
             }
             let (mut du, mut ddelta) = ([T::ZERO; LANES], [T::ZERO; LANES]);
             for k in 0..LANES {
@@ -191,21 +185,21 @@ crate::simd! {
                 store(to.delta, at, width, &ddelta);
             }
         }
+        *dd = by_d;
     }
 }
 crate::simd! {
     /// `out_i = ` the sum of lanes `i`, which are cleared.
-    fn add_up<T: Float>(lanes: &mut [T], out: &mut [T]) {
-        for (lanes, out) in lanes.chunks_exact_mut(LANES).zip(out) {
-            let mut sum: Lanes<T> = [T::ZERO; LANES];
-            sum.copy_from_slice(lanes);
-            lanes.fill(T::ZERO);
+    fn add_up<T: Float>(lanes: &mut [Lanes<T>], out: &mut [T]) {
+        for (lanes, out) in lanes.iter_mut().zip(out) {
+            let mut sum = *lanes;
             let mut n = LANES / 2;
             while n > 0 {
                 for k in 0..n { sum[k] = sum[k] + sum[k + n] }
                 n /= 2;
             }
             *out = sum[0];
+            *lanes = [T::ZERO; LANES];
         }
     }
 }
@@ -262,7 +256,7 @@ pub(super) fn backward<T: Real>(
     let mut out = Buffers::<T>::new(call)?;
     memory::ensure(
         Scratch::<T>::size(call).saturating_mul(pool::global().parts()),
-        size_of::<T>(),
+        size_of::<Lanes<T>>(),
     )?;
     let read: Vec<&Data> = inputs.iter().chain([kept, g]).collect();
     with_slices::<T, _>(OP, &read, |x| {
@@ -310,7 +304,7 @@ fn run<T: Real>(
     call: Call,
     out: &mut Buffers<T>,
 ) -> Result<()> {
-    let (block, states) = (call.block(), call.states);
+    let states = call.states;
     let (state, vectors) = (call.channels * states, call.steps * states);
     let rows = Rows {
         u: Ptr(out.u.as_mut_ptr()),
@@ -325,18 +319,18 @@ fn run<T: Real>(
     pool::for_each_task(tasks, call.is_small(), || Scratch::new(call), |index, s| {
         let (sequence, groups) = task(call, index);
         let piece = |chunk, group| Piece::new(call, sequence, chunk, group);
-        let own = |group: usize| (group - groups.start) * block..(group - groups.start + 1) * block;
-        s.da.fill(T::ZERO);
-        s.dd.fill(T::ZERO);
+        let own = |group: usize| (group - groups.start) * states..(group - groups.start + 1) * states;
+        s.da.fill([T::ZERO; LANES]);
+        s.dd.fill([T::ZERO; LANES]);
         for group in groups.clone() {
             let piece = piece(0, group);
-            to_lanes(x.a, &piece, states, &mut s.a[own(group)]);
+            to_lanes(x.a, &piece, &mut s.a[own(group)]);
             match call.last {
                 true => {
                     let g = &g[call.outputs() + sequence * state..];
-                    to_lanes(g, &piece, states, &mut s.dh[own(group)]);
+                    to_lanes(g, &piece, &mut s.dh[own(group)]);
                 }
-                false => s.dh[own(group)].fill(T::ZERO),
+                false => s.dh[own(group)].fill([T::ZERO; LANES]),
             }
         }
         for chunk in (0..call.chunks()).rev() {
@@ -346,9 +340,10 @@ fn run<T: Real>(
             for group in groups.clone() {
                 let (piece, own) = (piece(chunk, group), own(group));
                 let a = &s.a[own.clone()];
-                s.chunk.h.copy_from_slice(&kept[call.kept(sequence, chunk, group)..][..block]);
+                let first = &kept.as_chunks().0[call.kept(sequence, chunk, group)..][..states];
+                s.chunk.h.copy_from_slice(first);
                 replay(x, &piece, call.softplus, a, &mut s.chunk);
-                let dd = &mut s.dd[(group - groups.start) * LANES..][..LANES];
+                let dd = &mut s.dd[group - groups.start];
                 let (da, dh) = (&mut s.da[own.clone()], &mut s.dh[own]);
                 retreat(x, &piece, call.softplus, g, a, da, dh, dd, &mut s.chunk, rows);
             }
@@ -356,8 +351,8 @@ fn run<T: Real>(
             let at = index * vectors + chunk * CHUNK * states;
             // SAFETY: every task has its own range of both buffers.
             let (db, dc) = unsafe { (to_b.slice(at, steps * states), to_c.slice(at, steps * states)) };
-            add_up(&mut s.chunk.db[..steps * block], db);
-            add_up(&mut s.chunk.dc[..steps * block], dc);
+            add_up(&mut s.chunk.db[..steps * states], db);
+            add_up(&mut s.chunk.dc[..steps * states], dc);
         }
         for group in groups.clone() {
             let piece = piece(0, group);
@@ -365,12 +360,12 @@ fn run<T: Real>(
             let lanes = own(group);
             // SAFETY: every sequence and channel belongs to one task.
             unsafe {
-                from_lanes(&s.da[lanes.clone()], states, to_a.slice(at, piece.width * states));
+                from_lanes(&s.da[lanes.clone()], to_a.slice(at, piece.width * states));
                 if call.initial.is_some() {
-                    from_lanes(&s.dh[lanes], states, to_initial.slice(at, piece.width * states));
+                    from_lanes(&s.dh[lanes], to_initial.slice(at, piece.width * states));
                 }
                 if call.d.is_some() {
-                    let dd = &s.dd[(group - groups.start) * LANES..][..piece.width];
+                    let dd = &s.dd[group - groups.start][..piece.width];
                     to_d.slice(sequence * call.channels + piece.channel, piece.width).copy_from_slice(dd);
                 }
             }

@@ -40,18 +40,13 @@ impl Call {
         self.steps.div_ceil(CHUNK)
     }
 
-    /// Numbers in the states of one group.
-    pub(super) fn block(&self) -> usize {
-        self.states * LANES
-    }
-
     pub(super) fn is_small(&self) -> bool {
         self.outputs().saturating_mul(self.states) < SMALL
     }
 
-    /// Where the state of a group at the beginning of a chunk is kept.
+    /// Where the state of a group at the beginning of a chunk is kept, counted in lanes.
     pub(super) fn kept(&self, sequence: usize, chunk: usize, group: usize) -> usize {
-        ((sequence * self.chunks() + chunk) * self.groups() + group) * self.block()
+        ((sequence * self.chunks() + chunk) * self.groups() + group) * self.states
     }
 }
 
@@ -157,23 +152,33 @@ pub(super) unsafe fn store<T: Float>(to: Ptr<T>, at: usize, width: usize, lanes:
     }
 }
 
-/// `[channels, states]` rows of a group as lanes `[states, LANES]`; lanes beyond are 0.
-pub(super) fn to_lanes<T: Float>(x: &[T], piece: &Piece, states: usize, out: &mut [T]) {
-    out.fill(T::ZERO);
+/// `[channels, states]` rows of a group as lanes for each state; lanes beyond are 0.
+pub(super) fn to_lanes<T: Float>(x: &[T], piece: &Piece, out: &mut [Lanes<T>]) {
+    out.fill([T::ZERO; LANES]);
+    let states = out.len();
     let rows = x[piece.channel * states..].chunks_exact(states.max(1));
     for (lane, row) in rows.take(piece.width).enumerate() {
-        for (n, value) in row.iter().enumerate() {
-            out[n * LANES + lane] = *value;
+        for (lanes, value) in out.iter_mut().zip(row) {
+            lanes[lane] = *value;
         }
     }
 }
 
 /// The inverse of [`to_lanes`], into the rows of the group alone.
-pub(super) fn from_lanes<T: Float>(lanes: &[T], states: usize, out: &mut [T]) {
-    for (lane, row) in out.chunks_exact_mut(states.max(1)).enumerate() {
-        for (n, value) in row.iter_mut().enumerate() {
-            *value = lanes[n * LANES + lane];
+pub(super) fn from_lanes<T: Float>(x: &[Lanes<T>], out: &mut [T]) {
+    for (lane, row) in out.chunks_exact_mut(x.len().max(1)).enumerate() {
+        for (lanes, value) in x.iter().zip(row) {
+            *value = lanes[lane];
         }
+    }
+}
+
+/// Lanes of an input that may be missing, then 0.
+#[inline(always)]
+pub(super) fn load_or_zero<T: Float>(x: Option<&[T]>, at: usize, width: usize) -> Lanes<T> {
+    match x {
+        Some(x) => load(x, at, width),
+        None => [T::ZERO; LANES],
     }
 }
 
@@ -189,18 +194,31 @@ pub(super) fn softplus<T: Float>(x: T) -> T {
 pub(super) fn step_of<T: Float>(raw: &Lanes<T>, positive: bool) -> Lanes<T> {
     let mut step = *raw;
     if positive {
-        for k in 0..LANES {
-            step[k] = softplus(raw[k]);
+        for step in &mut step {
+            *step = softplus(*step);
         }
     }
     step
 }
 
+/// `exp(step a)`.
+#[inline(always)]
+pub(super) fn decay<T: Float>(step: &Lanes<T>, a: &Lanes<T>) -> Lanes<T> {
+    let mut decay = [T::ZERO; LANES];
+    for k in 0..LANES {
+        decay[k] = (step[k] * a[k]).exp();
+    }
+    decay
+}
+
 crate::simd! {
     /// The steps of a piece: the states `h` go on, outputs are written to `y`.
-    fn advance<T: Float>(x: &Inputs<T>, piece: &Piece, softplus: bool, a: &[T], h: &mut [T], y: Ptr<T>) {
-        let (states, width) = (a.len() / LANES, piece.width);
-        let d = x.d.map_or([T::ZERO; LANES], |d| load(d, piece.channel, width));
+    fn advance<T: Float>(
+        x: &Inputs<T>, piece: &Piece, softplus: bool, a: &[Lanes<T>], h: &mut [Lanes<T>], y: Ptr<T>
+    ) {
+        let (states, width) = (a.len(), piece.width);
+        let h = &mut h[..states];
+        let d = load_or_zero(x.d, piece.channel, width);
         for t in piece.steps() {
             let at = piece.at(t);
             let u = load(x.u, at, width);
@@ -211,13 +229,14 @@ crate::simd! {
                 out[k] = u[k] * d[k];
             }
             let (b, c) = (&x.b[t * states..][..states], &x.c[t * states..][..states]);
-            let rows = a.chunks_exact(LANES).zip(h.chunks_exact_mut(LANES));
-            for ((a, h), (b, c)) in rows.zip(b.iter().zip(c)) {
+            for n in 0..states {
+                let decay = decay(&step, &a[n]);
+                let mut state = h[n];
                 for k in 0..LANES {
-                    let decay = (step[k] * a[k]).exp();
-                    h[k] = decay.fma(h[k], input[k] * *b);
-                    out[k] = h[k].fma(*c, out[k]);
+                    state[k] = decay[k].fma(state[k], input[k] * b[n]);
+                    out[k] = state[k].fma(c[n], out[k]);
                 }
+                h[n] = state;
             }
             if let Some(z) = x.z {
                 let z = load(z, at, width);
@@ -235,15 +254,16 @@ pub(super) fn forward<T: Real>(inputs: &[Data], call: Call, keep: bool) -> Resul
     let state = call.channels * call.states;
     let last = if call.last { call.batch * state } else { 0 };
     let mut out = buffer::<T>(outputs + last)?;
-    let kept = if keep { call.kept(call.batch, 0, 0) } else { 0 };
+    let kept = if keep { call.kept(call.batch, 0, 0) * LANES } else { 0 };
     let mut states = buffer::<T>(kept)?;
     let (to_y, to_states) = (Ptr(out.as_mut_ptr()), Ptr(states.as_mut_ptr()));
-    let block = call.block();
+    let block = call.states;
     memory::ensure(
         (2 * SLAB * block).saturating_mul(pool::global().parts()),
-        size_of::<T>(),
+        size_of::<Lanes<T>>(),
     )?;
-    let scratch = || (vec![T::ZERO; SLAB * block], vec![T::ZERO; SLAB * block]);
+    let zeros = || vec![[T::ZERO; LANES]; SLAB * block];
+    let scratch = || (zeros(), zeros());
     let stop = interrupt::poll();
     with_slices::<T, _>(OP, &inputs.iter().collect::<Vec<_>>(), |x| {
         let x = Inputs::of(x, call);
@@ -253,15 +273,14 @@ pub(super) fn forward<T: Real>(inputs: &[Data], call: Call, keep: bool) -> Resul
             let piece = |chunk, group| Piece::new(call, sequence, chunk, group);
             let own = |group: usize| (group - groups.start) * block..(group - groups.start + 1) * block;
             for group in groups.clone() {
-                to_lanes(x.a, &piece(0, group), call.states, &mut a[own(group)]);
+                to_lanes(x.a, &piece(0, group), &mut a[own(group)]);
                 match x.initial {
                     Some(first) => to_lanes(
                         &first[sequence * state..],
                         &piece(0, group),
-                        call.states,
                         &mut h[own(group)],
                     ),
-                    None => h[own(group)].fill(T::ZERO),
+                    None => h[own(group)].fill([T::ZERO; LANES]),
                 }
             }
             for chunk in 0..call.chunks() {
@@ -272,8 +291,11 @@ pub(super) fn forward<T: Real>(inputs: &[Data], call: Call, keep: bool) -> Resul
                     let h = &mut h[own(group)];
                     if keep {
                         // SAFETY: every sequence, chunk and group belongs to one task.
-                        unsafe { to_states.slice(call.kept(sequence, chunk, group), block) }
-                            .copy_from_slice(h);
+                        unsafe {
+                            let at = call.kept(sequence, chunk, group) * LANES;
+                            to_states.slice(at, block * LANES)
+                        }
+                        .copy_from_slice(h.as_flattened());
                     }
                     advance(&x, &piece(chunk, group), call.softplus, &a[own(group)], h, to_y);
                 }
@@ -283,7 +305,7 @@ pub(super) fn forward<T: Real>(inputs: &[Data], call: Call, keep: bool) -> Resul
                 let at = outputs + sequence * state + piece.channel * call.states;
                 // SAFETY: as above, behind the outputs.
                 let to = unsafe { to_y.slice(at, piece.width * call.states) };
-                from_lanes(&h[own(group)], call.states, to);
+                from_lanes(&h[own(group)], to);
             }
         })
     })??;
