@@ -30,7 +30,10 @@ const CALLS: usize = 5;
 
 /// Runs a row, unless its name does not contain what was asked for.
 fn row(name: &str, mut f: impl FnMut() -> Result<()>) -> Result<()> {
-    if std::env::args().nth(1).is_some_and(|part| !name.contains(&part)) {
+    if std::env::args()
+        .nth(1)
+        .is_some_and(|part| !name.contains(&part))
+    {
         return Ok(());
     }
     for _ in 0..2 {
@@ -49,7 +52,9 @@ fn row(name: &str, mut f: impl FnMut() -> Result<()>) -> Result<()> {
 }
 
 fn randn(shape: &[usize], index: u64) -> Result<Tensor> {
-    Stream::new(3, "sequence").at(index).randn(shape, DType::F32)
+    Stream::new(3, "sequence")
+        .at(index)
+        .randn(shape, DType::F32)
 }
 
 /// The parameters of an S4D layer as they train.
@@ -69,15 +74,26 @@ impl S4d {
         Ok(Self {
             log_dt: log_dt.affine(high - low, low)?.param()?,
             log_a_real: Tensor::full(0.5f64.ln(), &[channels, modes], DType::F32)?.param()?,
-            a_imag: frequencies.broadcast_to(&[channels, modes])?.contiguous()?.param()?,
-            c: randn(&[channels, modes, 2], 0)?.affine(0.5f64.sqrt(), 0.0)?.param()?,
+            a_imag: frequencies
+                .broadcast_to(&[channels, modes])?
+                .contiguous()?
+                .param()?,
+            c: randn(&[channels, modes, 2], 0)?
+                .affine(0.5f64.sqrt(), 0.0)?
+                .param()?,
             d: randn(&[channels], 1)?.param()?,
         })
     }
 
     fn kernel(&self, length: usize) -> Result<Tensor> {
         let a = Tensor::complex(&self.log_a_real.exp()?.neg()?, &self.a_imag)?;
-        s4d::kernel(&a, &self.c, &self.log_dt.exp()?, length, Discretization::Zoh)
+        s4d::kernel(
+            &a,
+            &self.c,
+            &self.log_dt.exp()?,
+            length,
+            Discretization::Zoh,
+        )
     }
 
     fn forward(&self, u: &Tensor) -> Result<Tensor> {
@@ -106,7 +122,9 @@ fn state_space() -> Result<()> {
     row("s4d_kernel_fwd", || {
         no_grad(|| layer.kernel(length)).map(|k| drop(black_box(k)))
     })?;
-    row("s4d_kernel_fwdbwd", || pull(&layer.kernel(length)?, &first, &kernel))?;
+    row("s4d_kernel_fwdbwd", || {
+        pull(&layer.kernel(length)?, &first, &kernel)
+    })?;
     let k = layer.kernel(length)?.detach().param()?;
     row("s4d_conv_fwdbwd", || {
         pull(&long_conv(&u, &k, Some(&layer.d))?, &g, &[&u, &k, &layer.d])
@@ -122,7 +140,10 @@ fn scan() -> Result<()> {
     let (batch, length, channels, states) = (8, 2048, 256, 16);
     let sequence = [batch, length, channels];
     let u = randn(&sequence, 4)?.param()?;
-    let delta = randn(&sequence, 5)?.affine(1.0, -4.0)?.softplus()?.param()?;
+    let delta = randn(&sequence, 5)?
+        .affine(1.0, -4.0)?
+        .softplus()?
+        .param()?;
     let a = Tensor::arange(-1.0, -1.0, states, DType::F32)?;
     let a = a.broadcast_to(&[channels, states])?.contiguous()?.param()?;
     let b = randn(&[batch, length, states], 6)?.param()?;

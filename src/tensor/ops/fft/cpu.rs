@@ -74,7 +74,9 @@ fn plan<T: Number, P>(n: usize, make: impl FnOnce(&mut Planners<T>) -> P) -> P {
 
 /// Plans of complex transforms of size `n`, forward and inverse, without a factor.
 pub(in crate::ops) fn plan_both<T: Number>(n: usize) -> [Arc<dyn Fft<T>>; 2] {
-    plan::<T, _>(n, |p| [p.complex.plan_fft_forward(n), p.complex.plan_fft_inverse(n)])
+    plan::<T, _>(n, |p| {
+        [p.complex.plan_fft_forward(n), p.complex.plan_fft_inverse(n)]
+    })
 }
 
 /// Pairs of numbers as complex ones.

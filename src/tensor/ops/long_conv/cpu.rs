@@ -69,7 +69,9 @@ impl<T: Number> Plan<T> {
         let turn = (0..n).map(|t| angle(t).sin_cos());
         Ok(Self {
             n,
-            turn: turn.map(|(s, c)| Complex::new(T::of(c), T::of(s))).collect(),
+            turn: turn
+                .map(|(s, c)| Complex::new(T::of(c), T::of(s)))
+                .collect(),
             forward,
             inverse,
         })
@@ -77,7 +79,8 @@ impl<T: Number> Plan<T> {
 
     fn scratch(&self) -> Scratch<T> {
         let zeros = |n: usize| vec![Complex::new(T::ZERO, T::ZERO); n];
-        let fft = (self.forward.get_inplace_scratch_len()).max(self.inverse.get_inplace_scratch_len());
+        let fft =
+            (self.forward.get_inplace_scratch_len()).max(self.inverse.get_inplace_scratch_len());
         Scratch {
             fft: zeros(fft),
             kernel: zeros(self.n),
@@ -174,31 +177,37 @@ pub(super) fn forward<T: Number>(
     with_slices::<T, _>(OP, &inputs.iter().collect::<Vec<_>>(), |x| {
         let stride = x[1].len().checked_div(channels).unwrap_or(0);
         let small = channels * batch * n < SMALL;
-        pool::for_each_task(channels, small, || plan.scratch(), |h, s| {
-            plan.transform(&x[1][h * stride..][..kernel], &mut s.kernel, &mut s.fft);
-            if keep {
-                // SAFETY: each channel has its own range of every buffer, and is given out once.
-                unsafe { to_kernels.slice(h * n, n) }.copy_from_slice(&s.kernel);
-            }
-            for b in 0..batch {
-                let at = (b * channels + h) * length;
-                let spectrum = match keep {
-                    // SAFETY: as above.
-                    true => unsafe { to_inputs.slice((h * batch + b) * n, n) },
-                    false => &mut s.row[..],
-                };
-                let u = &x[0][at..][..length];
-                plan.transform(u, spectrum, &mut s.fft);
-                product(spectrum, &s.kernel, &mut s.product);
-                plan.inverse.process_with_scratch(&mut s.product, &mut s.fft);
-                // SAFETY: as above.
-                let y = unsafe { to_y.slice(at, length) };
-                turned_back(&s.product, &plan.turn, scale, y);
-                if let Some(d) = x.get(2) {
-                    kernels::axpy(d[h], u, y);
+        pool::for_each_task(
+            channels,
+            small,
+            || plan.scratch(),
+            |h, s| {
+                plan.transform(&x[1][h * stride..][..kernel], &mut s.kernel, &mut s.fft);
+                if keep {
+                    // SAFETY: each channel has its own range of every buffer, and is given out once.
+                    unsafe { to_kernels.slice(h * n, n) }.copy_from_slice(&s.kernel);
                 }
-            }
-        })
+                for b in 0..batch {
+                    let at = (b * channels + h) * length;
+                    let spectrum = match keep {
+                        // SAFETY: as above.
+                        true => unsafe { to_inputs.slice((h * batch + b) * n, n) },
+                        false => &mut s.row[..],
+                    };
+                    let u = &x[0][at..][..length];
+                    plan.transform(u, spectrum, &mut s.fft);
+                    product(spectrum, &s.kernel, &mut s.product);
+                    plan.inverse
+                        .process_with_scratch(&mut s.product, &mut s.fft);
+                    // SAFETY: as above.
+                    let y = unsafe { to_y.slice(at, length) };
+                    turned_back(&s.product, &plan.turn, scale, y);
+                    if let Some(d) = x.get(2) {
+                        kernels::axpy(d[h], u, y);
+                    }
+                }
+            },
+        )
     })??;
     let y = Data::from_vec(y, inputs[0].dims(), &Device::Cpu)?;
     Ok((y, spectra))
@@ -237,36 +246,42 @@ pub(super) fn backward<T: Number>(
         let skip = (x.len() == 4).then(|| x[2]);
         let stride = x[1].len().checked_div(channels).unwrap_or(0);
         let small = channels * batch * n < SMALL;
-        pool::for_each_task(channels, small, || plan.scratch(), |h, s| {
-            s.kernel.fill(Complex::new(T::ZERO, T::ZERO));
-            let mut slope = 0.0;
-            for b in 0..batch {
-                let at = (b * channels + h) * length;
-                let g = &g[at..][..length];
-                plan.transform(g, &mut s.row, &mut s.fft);
-                let input = &spectra.inputs[(h * batch + b) * n..][..n];
-                add_product_with_conj(input, &s.row, &mut s.kernel);
-                if skip.is_some() {
-                    slope += kernels::dot(g, &x[0][at..][..length]);
+        pool::for_each_task(
+            channels,
+            small,
+            || plan.scratch(),
+            |h, s| {
+                s.kernel.fill(Complex::new(T::ZERO, T::ZERO));
+                let mut slope = 0.0;
+                for b in 0..batch {
+                    let at = (b * channels + h) * length;
+                    let g = &g[at..][..length];
+                    plan.transform(g, &mut s.row, &mut s.fft);
+                    let input = &spectra.inputs[(h * batch + b) * n..][..n];
+                    add_product_with_conj(input, &s.row, &mut s.kernel);
+                    if skip.is_some() {
+                        slope += kernels::dot(g, &x[0][at..][..length]);
+                    }
+                    if !wanted {
+                        continue;
+                    }
+                    product_with_conj(&spectra.kernels[h * n..][..n], &s.row, &mut s.product);
+                    plan.inverse
+                        .process_with_scratch(&mut s.product, &mut s.fft);
+                    // SAFETY: each channel has its own range of every buffer, and is given out once.
+                    let du = unsafe { to_u.slice(at, length) };
+                    turned_back(&s.product, &plan.turn, scale, du);
+                    if let Some(d) = skip {
+                        kernels::axpy(d[h], g, du);
+                    }
                 }
-                if !wanted {
-                    continue;
-                }
-                product_with_conj(&spectra.kernels[h * n..][..n], &s.row, &mut s.product);
-                plan.inverse.process_with_scratch(&mut s.product, &mut s.fft);
-                // SAFETY: each channel has its own range of every buffer, and is given out once.
-                let du = unsafe { to_u.slice(at, length) };
-                turned_back(&s.product, &plan.turn, scale, du);
-                if let Some(d) = skip {
-                    kernels::axpy(d[h], g, du);
-                }
-            }
-            plan.inverse.process_with_scratch(&mut s.kernel, &mut s.fft);
-            // SAFETY: as above.
-            let (dk, dd) = unsafe { (to_k.slice(h * stride, kernel), to_d.slice(h, 1)) };
-            turned_back(&s.kernel, &plan.turn, scale, dk);
-            dd[0] = T::of(slope);
-        })
+                plan.inverse.process_with_scratch(&mut s.kernel, &mut s.fft);
+                // SAFETY: as above.
+                let (dk, dd) = unsafe { (to_k.slice(h * stride, kernel), to_d.slice(h, 1)) };
+                turned_back(&s.kernel, &plan.turn, scale, dk);
+                dd[0] = T::of(slope);
+            },
+        )
     })??;
     let du = match wanted {
         true => Some(Tensor::from_vec(du, inputs[0].dims())?),

@@ -77,7 +77,11 @@ fn held(z: C64) -> (C64, C64) {
     for k in 0..16 {
         // power = z^k / (k + 1)!
         let k = f64::from(k);
-        power = if k > 0.0 { power * z / (k + 1.0) } else { power };
+        power = if k > 0.0 {
+            power * z / (k + 1.0)
+        } else {
+            power
+        };
         h += power;
         slope += power * ((k + 1.0) / (k + 2.0));
     }
@@ -224,14 +228,19 @@ pub(super) fn forward<T: Real>(saved: &[Data; 2], shape: &[usize], form: Form) -
     let rows = out.len().checked_div(length).unwrap_or(0);
     let small = out.len().saturating_mul(modes) < SMALL;
     with_slices::<T, _>(OP, &[&saved[0], &saved[1]], |x| {
-        pool::for_each_task(rows, small, || (), |row, ()| {
-            // SAFETY: rows do not overlap, each is given out once, all lie within `out`.
-            let out = unsafe { base.slice(row * length, length) };
-            for m in row * modes..(row + 1) * modes {
-                let mode = Mode::new(pair(x[0], m), form);
-                add_powers(mode.base, pair(x[1], m) * mode.factor * 2.0, out);
-            }
-        })
+        pool::for_each_task(
+            rows,
+            small,
+            || (),
+            |row, ()| {
+                // SAFETY: rows do not overlap, each is given out once, all lie within `out`.
+                let out = unsafe { base.slice(row * length, length) };
+                for m in row * modes..(row + 1) * modes {
+                    let mode = Mode::new(pair(x[0], m), form);
+                    add_powers(mode.base, pair(x[1], m) * mode.factor * 2.0, out);
+                }
+            },
+        )
     })??;
     Ok(Data::from_vec(out, shape, &Device::Cpu)?)
 }
@@ -253,32 +262,37 @@ pub(super) fn backward<T: Real>(
     let rows = dz.len().checked_div(2 * modes).unwrap_or(0);
     let small = g.elem_count().saturating_mul(modes) < SMALL;
     with_slices::<T, _>(OP, &[&saved[0], &saved[1], g], |x| {
-        pool::for_each_task(rows, small, || vec![T::ZERO; length], |row, rising| {
-            let g = &x[2][row * length..][..length];
-            // l g_l, a place earlier: the coefficients of b^(l-1).
-            for (l, (to, g)) in rising.iter_mut().zip(g.iter().skip(1)).enumerate() {
-                *to = T::of((l + 1) as f64) * *g;
-            }
-            // SAFETY: rows do not overlap, each is given out once, all lie within their buffers.
-            let (dz, dq) = unsafe {
-                (
-                    to_z.slice(row * modes * 2, modes * 2),
-                    to_q.slice(row * modes * 2, modes * 2),
-                )
-            };
-            for m in 0..modes {
-                let (mode, q) = (
-                    Mode::new(pair(x[0], row * modes + m), form),
-                    pair(x[1], row * modes + m),
-                );
-                let [sum, slope] = sum_powers(mode.base, g, rising);
-                let by_q = mode.factor * sum * 2.0;
-                let by_z =
-                    q * (mode.factor_slope * sum + mode.factor * mode.base_slope * slope) * 2.0;
-                (dq[2 * m], dq[2 * m + 1]) = (T::of(by_q.re), T::of(-by_q.im));
-                (dz[2 * m], dz[2 * m + 1]) = (T::of(by_z.re), T::of(-by_z.im));
-            }
-        })
+        pool::for_each_task(
+            rows,
+            small,
+            || vec![T::ZERO; length],
+            |row, rising| {
+                let g = &x[2][row * length..][..length];
+                // l g_l, a place earlier: the coefficients of b^(l-1).
+                for (l, (to, g)) in rising.iter_mut().zip(g.iter().skip(1)).enumerate() {
+                    *to = T::of((l + 1) as f64) * *g;
+                }
+                // SAFETY: rows do not overlap, each is given out once, all lie within their buffers.
+                let (dz, dq) = unsafe {
+                    (
+                        to_z.slice(row * modes * 2, modes * 2),
+                        to_q.slice(row * modes * 2, modes * 2),
+                    )
+                };
+                for m in 0..modes {
+                    let (mode, q) = (
+                        Mode::new(pair(x[0], row * modes + m), form),
+                        pair(x[1], row * modes + m),
+                    );
+                    let [sum, slope] = sum_powers(mode.base, g, rising);
+                    let by_q = mode.factor * sum * 2.0;
+                    let by_z =
+                        q * (mode.factor_slope * sum + mode.factor * mode.base_slope * slope) * 2.0;
+                    (dq[2 * m], dq[2 * m + 1]) = (T::of(by_q.re), T::of(-by_q.im));
+                    (dz[2 * m], dz[2 * m + 1]) = (T::of(by_z.re), T::of(-by_z.im));
+                }
+            },
+        )
     })??;
     let finish = |values: Vec<T>| Tensor::from_vec(values, shape).map(Some);
     Ok(vec![finish(dz)?, finish(dq)?])

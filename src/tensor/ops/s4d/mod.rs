@@ -14,8 +14,10 @@
 
 mod cpu;
 mod reference;
+mod step;
 
 pub use reference::{kernel as reference, response as response_reference};
+pub use step::{Discrete, discretize, step};
 
 use super::{ANY, Op};
 use crate::{
@@ -92,7 +94,15 @@ pub fn response(
     discretization: Discretization,
 ) -> Result<Tensor> {
     let held = true;
-    sum_of_powers(z, q, length, Form { discretization, held })
+    sum_of_powers(
+        z,
+        q,
+        length,
+        Form {
+            discretization,
+            held,
+        },
+    )
 }
 
 /// `2 Re sum_m q_m b(z_m)^l` for `l = 0 .. length - 1`, without the factor of the held input: what a state `x` adds to the outputs
@@ -104,7 +114,15 @@ pub fn free_response(
     discretization: Discretization,
 ) -> Result<Tensor> {
     let held = false;
-    sum_of_powers(z, q, length, Form { discretization, held })
+    sum_of_powers(
+        z,
+        q,
+        length,
+        Form {
+            discretization,
+            held,
+        },
+    )
 }
 
 fn sum_of_powers(z: &Tensor, q: &Tensor, length: usize, form: Form) -> Result<Tensor> {
@@ -184,7 +202,15 @@ pub(super) const FREE: Op = Op {
 /// See [`ZOH`].
 pub(super) const STEPS: Op = Op {
     name: "s4d_kernel with steps",
-    apply: |x| kernel(&x[0], &x[1], &x[2].affine(0.2, 0.5)?, 3, Discretization::Zoh),
+    apply: |x| {
+        kernel(
+            &x[0],
+            &x[1],
+            &x[2].affine(0.2, 0.5)?,
+            3,
+            Discretization::Zoh,
+        )
+    },
     shapes: &[
         &[&[3, 2, 2], &[3, 2, 2], &[3]],
         &[&[2, 2], &[3, 2, 2], &[3, 2]],

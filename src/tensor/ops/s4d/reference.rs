@@ -29,24 +29,44 @@ pub fn response(
     discretization: Discretization,
 ) -> Result<Tensor> {
     let held = true;
-    sum_of_powers(z, q, length, Form { discretization, held })
+    sum_of_powers(
+        z,
+        q,
+        length,
+        Form {
+            discretization,
+            held,
+        },
+    )
 }
 
 /// `2 Re sum_m q_m h(z_m) e^(l log b(z_m))` over a tensor `[.., M, L, 2]` of powers.
 pub(super) fn sum_of_powers(z: &Tensor, q: &Tensor, length: usize, form: Form) -> Result<Tensor> {
-    let one = Tensor::from_vec(vec![1.0, 0.0], &[2])?.to_dtype(z.dtype())?;
-    let (log, factor) = match form.discretization {
-        Discretization::Zoh => (z.clone(), held(z, &one)?),
-        Discretization::Bilinear => {
-            let (up, down) = (one.add(&z.affine(0.5, 0.0)?)?, one.sub(&z.affine(0.5, 0.0)?)?);
-            (logarithm(&up.complex_div(&down)?)?, one.complex_div(&down)?)
-        }
+    let log = match form.discretization {
+        Discretization::Zoh => z.clone(),
+        Discretization::Bilinear => logarithm(&factors(z, form.discretization)?.0)?,
     };
-    let weight = if form.held { q.complex_mul(&factor)? } else { q.clone() };
+    let weight = match form.held {
+        true => q.complex_mul(&factors(z, form.discretization)?.1)?,
+        false => q.clone(),
+    };
     let steps = Tensor::arange(0.0, 1.0, length, z.dtype())?.unsqueeze(-1)?;
     let powers = log.unsqueeze(-2)?.mul(&steps)?.complex_exp()?;
     let terms = weight.unsqueeze(-2)?.complex_mul(&powers)?;
     terms.real()?.sum(&[-2])?.affine(2.0, 0.0)
+}
+
+/// `b(z)` and `h(z)`.
+pub(super) fn factors(z: &Tensor, discretization: Discretization) -> Result<(Tensor, Tensor)> {
+    let one = Tensor::from_vec(vec![1.0, 0.0], &[2])?.to_dtype(z.dtype())?;
+    match discretization {
+        Discretization::Zoh => Ok((z.complex_exp()?, held(z, &one)?)),
+        Discretization::Bilinear => {
+            let half = z.affine(0.5, 0.0)?;
+            let down = one.complex_div(&one.sub(&half)?)?;
+            Ok((one.add(&half)?.complex_mul(&down)?, down))
+        }
+    }
 }
 
 /// `(e^z - 1) / z`, also near 0.
@@ -58,7 +78,10 @@ fn held(z: &Tensor, one: &Tensor) -> Result<Tensor> {
     let quotient = far.complex_exp()?.sub(one)?.complex_div(&far)?;
     let mut series = one.clone();
     for k in (2..=TERMS).rev() {
-        series = near.complex_mul(&series)?.affine(1.0 / f64::from(k), 0.0)?.add(one)?;
+        series = near
+            .complex_mul(&series)?
+            .affine(1.0 / f64::from(k), 0.0)?
+            .add(one)?;
     }
     Tensor::where_cond(&small, &series, &quotient)
 }

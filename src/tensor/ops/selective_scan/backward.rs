@@ -14,8 +14,8 @@ use candle_core::Tensor as Data;
 use super::{
     Call, OP,
     cpu::{
-        CHUNK, Inputs, LANES, Lanes, Piece, decay, from_lanes, load, load_or_zero, step_of, store, task,
-        to_lanes,
+        CHUNK, Inputs, LANES, Lanes, Piece, decay, from_lanes, load, load_or_zero, step_of, store,
+        task, to_lanes,
     },
 };
 use crate::{
@@ -316,59 +316,82 @@ fn run<T: Real>(
     let to_initial = Ptr(out.initial.as_mut_ptr());
     let stop = interrupt::poll();
     let tasks = call.batch * call.slabs();
-    pool::for_each_task(tasks, call.is_small(), || Scratch::new(call), |index, s| {
-        let (sequence, groups) = task(call, index);
-        let piece = |chunk, group| Piece::new(call, sequence, chunk, group);
-        let own = |group: usize| (group - groups.start) * states..(group - groups.start + 1) * states;
-        s.da.fill([T::ZERO; LANES]);
-        s.dd.fill([T::ZERO; LANES]);
-        for group in groups.clone() {
-            let piece = piece(0, group);
-            to_lanes(x.a, &piece, &mut s.a[own(group)]);
-            match call.last {
-                true => {
-                    let g = &g[call.outputs() + sequence * state..];
-                    to_lanes(g, &piece, &mut s.dh[own(group)]);
+    pool::for_each_task(
+        tasks,
+        call.is_small(),
+        || Scratch::new(call),
+        |index, s| {
+            let (sequence, groups) = task(call, index);
+            let piece = |chunk, group| Piece::new(call, sequence, chunk, group);
+            let own =
+                |group: usize| (group - groups.start) * states..(group - groups.start + 1) * states;
+            s.da.fill([T::ZERO; LANES]);
+            s.dd.fill([T::ZERO; LANES]);
+            for group in groups.clone() {
+                let piece = piece(0, group);
+                to_lanes(x.a, &piece, &mut s.a[own(group)]);
+                match call.last {
+                    true => {
+                        let g = &g[call.outputs() + sequence * state..];
+                        to_lanes(g, &piece, &mut s.dh[own(group)]);
+                    }
+                    false => s.dh[own(group)].fill([T::ZERO; LANES]),
                 }
-                false => s.dh[own(group)].fill([T::ZERO; LANES]),
             }
-        }
-        for chunk in (0..call.chunks()).rev() {
-            if stop.requested() {
-                return;
+            for chunk in (0..call.chunks()).rev() {
+                if stop.requested() {
+                    return;
+                }
+                for group in groups.clone() {
+                    let (piece, own) = (piece(chunk, group), own(group));
+                    let a = &s.a[own.clone()];
+                    let first = &kept.as_chunks().0[call.kept(sequence, chunk, group)..][..states];
+                    s.chunk.h.copy_from_slice(first);
+                    replay(x, &piece, call.softplus, a, &mut s.chunk);
+                    let dd = &mut s.dd[group - groups.start];
+                    let (da, dh) = (&mut s.da[own.clone()], &mut s.dh[own]);
+                    retreat(
+                        x,
+                        &piece,
+                        call.softplus,
+                        g,
+                        a,
+                        da,
+                        dh,
+                        dd,
+                        &mut s.chunk,
+                        rows,
+                    );
+                }
+                let steps = call.steps.min((chunk + 1) * CHUNK) - chunk * CHUNK;
+                let at = index * vectors + chunk * CHUNK * states;
+                // SAFETY: every task has its own range of both buffers.
+                let (db, dc) = unsafe {
+                    (
+                        to_b.slice(at, steps * states),
+                        to_c.slice(at, steps * states),
+                    )
+                };
+                add_up(&mut s.chunk.db[..steps * states], db);
+                add_up(&mut s.chunk.dc[..steps * states], dc);
             }
             for group in groups.clone() {
-                let (piece, own) = (piece(chunk, group), own(group));
-                let a = &s.a[own.clone()];
-                let first = &kept.as_chunks().0[call.kept(sequence, chunk, group)..][..states];
-                s.chunk.h.copy_from_slice(first);
-                replay(x, &piece, call.softplus, a, &mut s.chunk);
-                let dd = &mut s.dd[group - groups.start];
-                let (da, dh) = (&mut s.da[own.clone()], &mut s.dh[own]);
-                retreat(x, &piece, call.softplus, g, a, da, dh, dd, &mut s.chunk, rows);
-            }
-            let steps = call.steps.min((chunk + 1) * CHUNK) - chunk * CHUNK;
-            let at = index * vectors + chunk * CHUNK * states;
-            // SAFETY: every task has its own range of both buffers.
-            let (db, dc) = unsafe { (to_b.slice(at, steps * states), to_c.slice(at, steps * states)) };
-            add_up(&mut s.chunk.db[..steps * states], db);
-            add_up(&mut s.chunk.dc[..steps * states], dc);
-        }
-        for group in groups.clone() {
-            let piece = piece(0, group);
-            let at = sequence * state + piece.channel * states;
-            let lanes = own(group);
-            // SAFETY: every sequence and channel belongs to one task.
-            unsafe {
-                from_lanes(&s.da[lanes.clone()], to_a.slice(at, piece.width * states));
-                if call.initial.is_some() {
-                    from_lanes(&s.dh[lanes], to_initial.slice(at, piece.width * states));
-                }
-                if call.d.is_some() {
-                    let dd = &s.dd[group - groups.start][..piece.width];
-                    to_d.slice(sequence * call.channels + piece.channel, piece.width).copy_from_slice(dd);
+                let piece = piece(0, group);
+                let at = sequence * state + piece.channel * states;
+                let lanes = own(group);
+                // SAFETY: every sequence and channel belongs to one task.
+                unsafe {
+                    from_lanes(&s.da[lanes.clone()], to_a.slice(at, piece.width * states));
+                    if call.initial.is_some() {
+                        from_lanes(&s.dh[lanes], to_initial.slice(at, piece.width * states));
+                    }
+                    if call.d.is_some() {
+                        let dd = &s.dd[group - groups.start][..piece.width];
+                        to_d.slice(sequence * call.channels + piece.channel, piece.width)
+                            .copy_from_slice(dd);
+                    }
                 }
             }
-        }
-    })
+        },
+    )
 }

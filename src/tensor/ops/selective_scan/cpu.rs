@@ -186,7 +186,11 @@ pub(super) fn load_or_zero<T: Float>(x: Option<&[T]>, at: usize, width: usize) -
 #[inline(always)]
 pub(super) fn softplus<T: Float>(x: T) -> T {
     let log = (T::ONE + (-x.abs()).exp()).ln();
-    if x > T::ZERO { x + log } else { log + T::ZERO * x }
+    if x > T::ZERO {
+        x + log
+    } else {
+        log + T::ZERO * x
+    }
 }
 
 /// The step of every lane.
@@ -254,7 +258,11 @@ pub(super) fn forward<T: Real>(inputs: &[Data], call: Call, keep: bool) -> Resul
     let state = call.channels * call.states;
     let last = if call.last { call.batch * state } else { 0 };
     let mut out = buffer::<T>(outputs + last)?;
-    let kept = if keep { call.kept(call.batch, 0, 0) * LANES } else { 0 };
+    let kept = if keep {
+        call.kept(call.batch, 0, 0) * LANES
+    } else {
+        0
+    };
     let mut states = buffer::<T>(kept)?;
     let (to_y, to_states) = (Ptr(out.as_mut_ptr()), Ptr(states.as_mut_ptr()));
     let block = call.states;
@@ -271,7 +279,8 @@ pub(super) fn forward<T: Real>(inputs: &[Data], call: Call, keep: bool) -> Resul
         pool::for_each_task(tasks, call.is_small(), scratch, |index, (a, h)| {
             let (sequence, groups) = task(call, index);
             let piece = |chunk, group| Piece::new(call, sequence, chunk, group);
-            let own = |group: usize| (group - groups.start) * block..(group - groups.start + 1) * block;
+            let own =
+                |group: usize| (group - groups.start) * block..(group - groups.start + 1) * block;
             for group in groups.clone() {
                 to_lanes(x.a, &piece(0, group), &mut a[own(group)]);
                 match x.initial {
@@ -297,7 +306,14 @@ pub(super) fn forward<T: Real>(inputs: &[Data], call: Call, keep: bool) -> Resul
                         }
                         .copy_from_slice(h.as_flattened());
                     }
-                    advance(&x, &piece(chunk, group), call.softplus, &a[own(group)], h, to_y);
+                    advance(
+                        &x,
+                        &piece(chunk, group),
+                        call.softplus,
+                        &a[own(group)],
+                        h,
+                        to_y,
+                    );
                 }
             }
             for group in groups.clone().filter(|_| call.last) {

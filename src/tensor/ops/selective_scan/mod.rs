@@ -121,12 +121,24 @@ fn check(inputs: [&Tensor; 5], extras: Extras) -> Result<Call> {
                 float if float.is_float() => float.as_str(),
                 _ => "a float dtype",
             };
-            let got = if x.dtype() == u.dtype() { u.dtype() } else { x.dtype() };
-            return Err(Error::DType { op: OP, expected, got });
+            let got = if x.dtype() == u.dtype() {
+                u.dtype()
+            } else {
+                x.dtype()
+            };
+            return Err(Error::DType {
+                op: OP,
+                expected,
+                got,
+            });
         }
     }
     let (&[batch, steps, channels], &[rows, states]) = (u.dims(), a.dims()) else {
-        return Err(wrong("u", "[batch, steps, channels], with a [channels, states]", u));
+        return Err(wrong(
+            "u",
+            "[batch, steps, channels], with a [channels, states]",
+            u,
+        ));
     };
     if rows != channels {
         return Err(wrong("a", &format!("[{channels}, states]"), a));
@@ -181,7 +193,13 @@ pub(super) const PLAIN: Op = Op {
     apply: |x| selective_scan(&x[0], &x[1], &x[2], &x[3], &x[4], Extras::default()),
     shapes: &[
         &[&[2, 5, 3], &[2, 5, 3], &[3, 2], &[2, 5, 2], &[2, 5, 2]],
-        &[&[1, 35, 17], &[1, 35, 17], &[17, 1], &[1, 35, 1], &[1, 35, 1]],
+        &[
+            &[1, 35, 17],
+            &[1, 35, 17],
+            &[17, 1],
+            &[1, 35, 1],
+            &[1, 35, 1],
+        ],
         &[&[0, 2, 3], &[0, 2, 3], &[3, 2], &[0, 2, 2], &[0, 2, 2]],
     ],
     domain: (-0.8, 0.6),

@@ -15,7 +15,11 @@ pub fn reference(
     let call = check([u, delta, a, b, c], extras)?;
     let zeros = || Tensor::zeros(&[call.batch, call.channels, call.states], u.dtype());
     let mut h = extras.initial.map_or_else(zeros, |h| Ok(h.clone()))?;
-    let delta = if call.softplus { delta.softplus()? } else { delta.clone() };
+    let delta = if call.softplus {
+        delta.softplus()?
+    } else {
+        delta.clone()
+    };
     let mut outputs = Vec::with_capacity(call.steps);
     for t in 0..call.steps as i64 {
         let (u, delta) = (u.select(1, t)?, delta.select(1, t)?);
