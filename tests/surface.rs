@@ -47,6 +47,7 @@ const NAMES: &[(&str, &str)] = &[
     ("", "report verify"),
     ("Report", "row met missed"),
     ("metric", "straightness"),
+    ("ssm", "s4d_kernel s4d_step long_conv selective_scan"),
     ("Run", "loss metrics interrupted more set"),
     (
         "data",

@@ -14,6 +14,8 @@ use std::{
     thread::Thread,
 };
 
+use crate::{Result, interrupt};
+
 /// Polls before a waiting thread parks; about 20 microseconds.
 const SPIN: usize = 20_000;
 
@@ -222,6 +224,35 @@ pub fn for_each_costly_piece<T: Send + Sync, F: Fn(usize, &mut [T]) + Sync>(
             f(range.start, piece);
         }
     });
+}
+
+/// Calls `f(task, scratch)` for every task, in parallel unless the whole is `small`; each thread makes one scratch. An
+/// interrupt ends it between two tasks, and is an error.
+pub(crate) fn for_each_task<S>(
+    tasks: usize,
+    small: bool,
+    scratch: impl Fn() -> S + Sync,
+    f: impl Fn(usize, &mut S) + Sync,
+) -> Result<()> {
+    let (pool, stop) = (global(), interrupt::poll());
+    let run = |tasks: std::ops::Range<usize>| {
+        if tasks.is_empty() {
+            return;
+        }
+        let mut scratch = scratch();
+        for task in tasks {
+            if stop.requested() {
+                return;
+            }
+            f(task, &mut scratch);
+        }
+    };
+    if tasks < 2 || small {
+        run(0..tasks);
+    } else {
+        pool.run(|part| run(range(tasks, 1, part, pool.parts())));
+    }
+    interrupt::check()
 }
 
 /// A pointer that may cross threads; whoever uses it answers for disjointness.

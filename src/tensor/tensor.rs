@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, Device, Storage, WithDType};
+use candle_core::{CpuStorage, Device, Layout, Storage, WithDType};
 
 use crate::{
     DType, Error, Result,
@@ -359,17 +359,46 @@ pub(crate) fn with_slice<T: WithDType, R>(
     data: &candle_core::Tensor,
     f: impl FnOnce(&[T]) -> R,
 ) -> Result<R> {
+    let data = readable::<T>(data)?;
+    let (storage, layout) = data.storage_and_layout();
+    Ok(f(elements(op, &storage, layout)?))
+}
+
+/// The values of several tensors, each as [`with_slice`] gives them.
+pub(crate) fn with_slices<T: WithDType, R>(
+    op: &'static str,
+    data: &[&candle_core::Tensor],
+    f: impl FnOnce(&[&[T]]) -> R,
+) -> Result<R> {
+    let data = data.iter().map(|data| readable::<T>(data));
+    let data = data.collect::<Result<Vec<_>>>()?;
+    let stored: Vec<_> = data.iter().map(|data| data.storage_and_layout()).collect();
+    let slices = stored
+        .iter()
+        .map(|(storage, layout)| elements(op, storage, layout));
+    Ok(f(&slices.collect::<Result<Vec<_>>>()?))
+}
+
+/// Contiguous data of an element type; bf16 becomes f32.
+fn readable<T: WithDType>(data: &candle_core::Tensor) -> Result<candle_core::Tensor> {
     let widen = data.dtype() == DType::BF16.storage() && T::DTYPE == DType::F32.storage();
     if widen || !data.is_contiguous() {
         memory::ensure(data.elem_count(), size_of::<T>())?;
     }
-    let data = if widen {
-        cast(&contiguous(data)?, T::DTYPE)?
-    } else {
-        contiguous(data)?
-    };
-    let (storage, layout) = data.storage_and_layout();
-    let Storage::Cpu(cpu) = &*storage else {
+    let data = contiguous(data)?;
+    if widen {
+        return cast(&data, T::DTYPE);
+    }
+    Ok(data)
+}
+
+/// The elements of a contiguous tensor in the memory of the CPU.
+fn elements<'a, T: WithDType>(
+    op: &'static str,
+    storage: &'a Storage,
+    layout: &Layout,
+) -> Result<&'a [T]> {
+    let Storage::Cpu(cpu) = storage else {
         return Err(Error::Value {
             op,
             detail: "has no kernel for this device".into(),
@@ -383,7 +412,7 @@ pub(crate) fn with_slice<T: WithDType, R>(
         });
     };
     // A view of nothing may start beyond the end.
-    Ok(f(all.get(start..end).unwrap_or(&[])))
+    Ok(all.get(start..end).unwrap_or(&[]))
 }
 
 /// The values in another storage type. candle panics on a view of nothing that starts beyond its storage.

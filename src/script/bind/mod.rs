@@ -23,6 +23,7 @@ pub(crate) mod report;
 mod rich;
 pub(crate) mod run;
 pub(crate) mod session;
+mod ssm;
 mod tensor;
 
 use rhai::{Dynamic, EvalAltResult};
@@ -54,6 +55,7 @@ pub(crate) fn all(library: &mut Library) {
     report::bind(library);
     tensor::bind(library);
     nn::bind(library);
+    ssm::bind(library);
     ode::bind(library);
     optim::bind(library);
     optim_parts::bind(library);

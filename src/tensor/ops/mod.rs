@@ -17,6 +17,7 @@ mod index;
 mod linalg;
 pub mod linear;
 mod logic;
+pub mod long_conv;
 mod loss;
 mod matmul;
 pub mod mlp;
@@ -25,8 +26,10 @@ pub mod paths;
 pub mod pooling;
 mod reduce;
 pub mod resize;
+pub mod s4d;
 mod scan;
 mod scatter;
+pub mod selective_scan;
 mod shape;
 mod softmax;
 mod sort;
@@ -480,6 +483,15 @@ pub const ALL: &[Op] = &[
     linalg::OUTER,
     linalg::CROSS,
     linalg::KRON,
+    s4d::ZOH,
+    s4d::BILINEAR,
+    s4d::FREE,
+    s4d::STEPS,
+    long_conv::LONG_CONV,
+    long_conv::WITHOUT_SKIP,
+    selective_scan::PLAIN,
+    selective_scan::WHOLE,
+    selective_scan::STATE,
 ];
 
 const fn linear_op(name: &'static str, apply: fn(&[Tensor]) -> Result<Tensor>) -> Op {

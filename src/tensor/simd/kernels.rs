@@ -122,6 +122,22 @@ crate::simd! {
     }
 }
 crate::simd! {
+    /// The sum of products of two slices.
+    pub fn dot<T: Float>(a: &[T], b: &[T]) -> f64 {
+        let mut total = 0.0;
+        for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
+            let mut sums = [T::ZERO; LANES];
+            let (mut aa, mut bb) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+            for (a, b) in (&mut aa).zip(&mut bb) {
+                for i in 0..LANES { sums[i] = a[i].fma(b[i], sums[i]) }
+            }
+            for (a, b) in aa.remainder().iter().zip(bb.remainder()) { sums[0] = a.fma(*b, sums[0]) }
+            total += fold(sums, |x, y| x + y).to_f64();
+        }
+        total
+    }
+}
+crate::simd! {
     /// The largest value of a slice, NaN if one is there; negative infinity when empty.
     pub fn max<T: Float>(x: &[T]) -> T {
         let larger = |a: T, b: T| if b > a || b.is_nan() { b } else { a };

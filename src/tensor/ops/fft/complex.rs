@@ -3,7 +3,7 @@
 use crate::{DType, Error, Result, Tensor};
 
 /// Refuses bf16, whose 8 bits a transform would use up.
-pub(super) fn precise(op: &'static str, x: &Tensor) -> Result<()> {
+pub(in crate::ops) fn precise(op: &'static str, x: &Tensor) -> Result<()> {
     match x.dtype() {
         got @ DType::BF16 => Err(Error::DType {
             op,
@@ -15,7 +15,7 @@ pub(super) fn precise(op: &'static str, x: &Tensor) -> Result<()> {
 }
 
 /// Refuses what is not complex numbers.
-pub(super) fn check(op: &'static str, x: &Tensor) -> Result<()> {
+pub(in crate::ops) fn check(op: &'static str, x: &Tensor) -> Result<()> {
     precise(op, x)?;
     if x.dims().last() == Some(&2) {
         return Ok(());

@@ -7,10 +7,10 @@ use std::{
 
 use candle_core::{Device, Tensor as Data};
 use realfft::RealFftPlanner;
-use rustfft::{FftNum, FftPlanner, num_complex::Complex};
+use rustfft::{Fft, FftNum, FftPlanner, num_complex::Complex};
 
 use crate::{
-    Error, Real, Result, interrupt, memory,
+    Error, Real, Result, memory,
     pool::{self, Ptr},
     tensor::{buffer, with_slice},
 };
@@ -22,7 +22,7 @@ const KEPT: usize = 128;
 const LARGEST_KEPT: usize = 1 << 20;
 
 /// The planners of an element type, which remember their plans.
-pub(super) struct Planners<T: FftNum> {
+pub(in crate::ops) struct Planners<T: FftNum> {
     complex: FftPlanner<T>,
     real: RealFftPlanner<T>,
     sizes: BTreeSet<usize>,
@@ -39,7 +39,7 @@ impl<T: FftNum> Planners<T> {
 }
 
 /// An element type with planners of its own.
-pub(super) trait Number: Real + FftNum {
+pub(in crate::ops) trait Number: Real + FftNum {
     /// Its planners.
     fn planners() -> &'static Mutex<Planners<Self>>;
 }
@@ -72,6 +72,13 @@ fn plan<T: Number, P>(n: usize, make: impl FnOnce(&mut Planners<T>) -> P) -> P {
     make(&mut planners)
 }
 
+/// Plans of complex transforms of size `n`, forward and inverse, without a factor.
+pub(in crate::ops) fn plan_both<T: Number>(n: usize) -> [Arc<dyn Fft<T>>; 2] {
+    plan::<T, _>(n, |p| {
+        [p.complex.plan_fft_forward(n), p.complex.plan_fft_inverse(n)]
+    })
+}
+
 /// Pairs of numbers as complex ones.
 fn as_complex<T: Number>(x: &mut [T]) -> &mut [Complex<T>] {
     // SAFETY: `Complex<T>` is `repr(C)` with the fields re and im: two `T`, aligned as one.
@@ -85,27 +92,12 @@ fn for_rows<T: Number, S>(
     scratch: impl Fn() -> S + Sync,
     f: impl Fn(usize, &mut [T], &mut S) + Sync,
 ) -> Result<()> {
-    let rows = out.len() / width;
-    let (pool, stop, base) = (pool::global(), interrupt::poll(), Ptr(out.as_mut_ptr()));
-    let run = |range: std::ops::Range<usize>| {
-        if range.is_empty() {
-            return;
-        }
-        let mut scratch = scratch();
-        for row in range {
-            if stop.requested() {
-                return;
-            }
-            // SAFETY: rows do not overlap, each is given out once, all lie within `out`.
-            f(row, unsafe { base.slice(row * width, width) }, &mut scratch);
-        }
-    };
-    if rows < 2 || out.len() < 1 << 14 {
-        run(0..rows);
-    } else {
-        pool.run(|part| run(pool::range(rows, 1, part, pool.parts())));
-    }
-    interrupt::check()
+    let base = Ptr(out.as_mut_ptr());
+    let small = out.len() < 1 << 14;
+    pool::for_each_task(out.len() / width, small, scratch, |row, scratch| {
+        // SAFETY: rows do not overlap, each is given out once, all lie within `out`.
+        f(row, unsafe { base.slice(row * width, width) }, scratch);
+    })
 }
 
 fn finish<T: Real>(out: Vec<T>, shape: &[usize]) -> Result<Data> {

@@ -10,8 +10,8 @@
 //! (PyTorch's norm "backward".) `rfft` gives the `n/2 + 1` values that determine those of real numbers, `irfft` undoes it.
 //! Each transform without its factor is linear and its transpose is the other direction, which is its gradient.
 
-mod complex;
-mod cpu;
+pub(super) mod complex;
+pub(super) mod cpu;
 
 use super::{ANY, Op};
 use crate::{Error, Result, Tensor, tape::record, with_real};
