@@ -22,6 +22,7 @@ mod loss;
 mod matmul;
 mod norm;
 pub mod pooling;
+pub mod quantize;
 mod reduce;
 pub mod resize;
 mod scan;
