@@ -21,12 +21,13 @@ const NAMES: &[(&str, &str)] = &[
     ("", "cite vjp jvp"),
     (
         "nn",
-        "linear mlp conv1d conv2d embedding layer_norm rms_norm group_norm dropout attention gru sequential custom",
+        "linear mlp conv1d conv2d embedding stable_embedding layer_norm rms_norm group_norm dropout attention gru sequential custom",
     ),
     (
         "optim",
         "sgd momentum adam adamw lion lamb lars rmsprop adagrad ademamix schedule ema clip_grad_norm",
     ),
+    ("optim", "quantize dequantize quantization_error code"),
     ("ode", "solve sde"),
     (
         "flow",
@@ -62,7 +63,8 @@ const NAMES: &[(&str, &str)] = &[
         "line scatter hist heatmap contour quiver bar image images graph grid",
     ),
     ("Figure", "save"),
-    ("Optimizer", "step"),
+    ("Optimizer", "step state_bytes bytes_per_parameter"),
+    ("Quantized", "codes absmax dequantize"),
     (
         "Tensor",
         "shape dtype device rank matmul t reshape permute squeeze unsqueeze narrow gather index_select flip cumsum sort topk",

@@ -83,10 +83,10 @@ impl Run {
     /// A run that has not taken a step yet.
     pub fn new(objective: Box<dyn Objective>, plan: Plan) -> Result<Self> {
         let mut choice = plan.optimizer;
-        let schedule = plan.schedule.or(choice.schedule).unwrap_or_default();
+        let schedule = plan.schedule.or(choice.common.schedule).unwrap_or_default();
         schedule.validate("schedule")?;
-        choice.schedule = Some(schedule.planned(plan.steps, plan.warmup)?);
-        choice.clip = plan.clip.or(choice.clip);
+        choice.common.schedule = Some(schedule.planned(plan.steps, plan.warmup)?);
+        choice.common.clip = plan.clip.or(choice.common.clip);
         let optimizer = Optimizer::flat(choice, objective.params())?;
         Ok(Self {
             live: Live::new(objective.label(), optimizer.lr()),

@@ -5,7 +5,11 @@
 
 use candle_core::Device;
 
-use crate::{DType, Error, Real, Result, Tensor, tape, with_real};
+use crate::{
+    DType, Error, Real, Result, Tensor,
+    tape::{self, Label},
+    with_real,
+};
 
 /// Name and place of one parameter in the buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +30,17 @@ pub struct Params {
 }
 
 impl Params {
-    /// From named initial values, all of one float dtype.
+    /// From named initial values, all of one float dtype. What the label of a value says besides its name is kept.
     pub fn new(values: Vec<(String, Tensor)>) -> Result<Self> {
         let dtype = values.first().map_or(DType::F32, |(_, t)| t.dtype());
         let mut slots = Vec::with_capacity(values.len());
+        let mut labels = Vec::with_capacity(values.len());
         let mut start = 0;
         for (name, value) in &values {
+            labels.push(Label {
+                name: name.clone(),
+                ..value.label().cloned().unwrap_or_default()
+            });
             if value.dtype() != dtype {
                 return Err(Error::DType {
                     op: "params",
@@ -53,19 +62,27 @@ impl Params {
             }
             Ok(candle_core::Tensor::from_vec(flat, start, &Device::Cpu)?.to_dtype(dtype.storage())?)
         })?;
-        Self::over(slots, flat, true)
+        Self::over(slots, flat, Some(labels))
     }
 
-    fn over(slots: Vec<Slot>, flat: candle_core::Tensor, tracked: bool) -> Result<Self> {
-        let view = |slot: &Slot| {
+    /// Parameters that start histories have labels.
+    fn over(
+        slots: Vec<Slot>,
+        flat: candle_core::Tensor,
+        labels: Option<Vec<Label>>,
+    ) -> Result<Self> {
+        let view = |(i, slot): (usize, &Slot)| {
             let count = slot.shape.iter().product();
             let data = Tensor::from_candle(
                 flat.narrow(0, slot.start, count)?
                     .reshape(slot.shape.as_slice())?,
             );
-            if tracked { data.param() } else { Ok(data) }
+            match &labels {
+                Some(labels) => data.named_param(labels.get(i).cloned().unwrap_or_default()),
+                None => Ok(data),
+            }
         };
-        let leaves = slots.iter().map(view).collect::<Result<_>>()?;
+        let leaves = slots.iter().enumerate().map(view).collect::<Result<_>>()?;
         Ok(Self {
             slots,
             flat,
@@ -119,7 +136,12 @@ impl Params {
 
     /// A copy with a buffer of its own; `tracked` makes its parameters start histories.
     pub fn duplicate(&self, tracked: bool) -> Result<Self> {
-        Self::over(self.slots.clone(), self.flat.copy()?, tracked)
+        let label = |(slot, leaf): (&Slot, &Tensor)| Label {
+            name: slot.name.clone(),
+            ..leaf.label().cloned().unwrap_or_default()
+        };
+        let labels = tracked.then(|| self.slots.iter().zip(&self.leaves).map(label).collect());
+        Self::over(self.slots.clone(), self.flat.copy()?, labels)
     }
 
     /// Copies the values of another set of the same slots into this one.

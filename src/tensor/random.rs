@@ -72,6 +72,11 @@ impl Stream {
         });
     }
 
+    /// Uniform numbers in [0, 1) from draw `start` on: a part of what [`Stream::uniform`] gives.
+    pub fn uniform_from<T: Float>(self, start: usize, out: &mut [T]) {
+        fill(self.key, self.index, start, out, false);
+    }
+
     /// Standard normal numbers, by Box and Muller.
     pub fn normal<T: Float>(self, out: &mut [T]) {
         pool::for_each_piece(out, 1024, |start, out| {

@@ -45,6 +45,18 @@ pub(crate) struct Node {
     backward: Option<Backward>,
     // Of a leaf: its values, so that it can be found from what was made of it.
     values: Option<candle_core::Tensor>,
+    label: Option<Box<Label>>,
+}
+
+/// What a parameter is called, and what its optimizer should know of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Label {
+    /// Dotted name in its network, e.g. `layers.0.weight`.
+    pub name: String,
+    /// The kind of its layer where optimizers treat it apart: `embedding`; else empty.
+    pub kind: String,
+    /// Whether its optimizer state keeps 32 bits, whatever the optimizer's `bits`.
+    pub keep_32bit: bool,
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -56,7 +68,7 @@ thread_local! {
 
 impl Node {
     /// The start of a history of these values.
-    pub(crate) fn leaf(values: &candle_core::Tensor) -> Arc<Self> {
+    pub(crate) fn leaf(values: &candle_core::Tensor, label: Option<Label>) -> Arc<Self> {
         Arc::new(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             op: "param",
@@ -64,11 +76,17 @@ impl Node {
             parents: Vec::new(),
             backward: None,
             values: Some(values.clone()),
+            label: label.map(Box::new),
         })
     }
 }
 
 impl Node {
+    /// What a parameter is called.
+    pub(crate) fn label(&self) -> Option<&Label> {
+        self.label.as_deref()
+    }
+
     /// Whether it is the start of a history.
     pub(crate) fn is_leaf(&self) -> bool {
         self.backward.is_none()
@@ -174,6 +192,7 @@ pub(crate) fn record_as_is(
         parents,
         backward: Some(Box::new(backward)),
         values: None,
+        label: None,
     });
     Ok(Tensor {
         data,

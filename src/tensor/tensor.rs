@@ -9,7 +9,7 @@ use crate::{
     layout::contiguous,
     memory, pool,
     simd::math::Float,
-    tape::{self, Node},
+    tape::{self, Label, Node},
 };
 
 /// An n-dimensional array of numbers that remembers how it was made, when a gradient may be asked for.
@@ -274,6 +274,20 @@ impl Tensor {
     /// The same values as the start of a new history: gradients with respect to it can be asked for.
     /// Errors for dtypes that have no gradient.
     pub fn param(&self) -> Result<Self> {
+        self.leaf(None)
+    }
+
+    /// Like [`Tensor::param`], with a name and what its optimizer should know.
+    pub fn named_param(&self, label: Label) -> Result<Self> {
+        self.leaf(Some(label))
+    }
+
+    /// The name of a parameter that has one; `None` for everything else.
+    pub fn label(&self) -> Option<&Label> {
+        self.node.as_ref().and_then(|node| node.label())
+    }
+
+    fn leaf(&self, label: Option<Label>) -> Result<Self> {
         if !self.dtype().is_float() {
             return Err(Error::DType {
                 op: "param",
@@ -283,7 +297,7 @@ impl Tensor {
         }
         Ok(Self {
             data: self.data.clone(),
-            node: Some(Node::leaf(&self.data)),
+            node: Some(Node::leaf(&self.data, label)),
             mask: false,
         })
     }

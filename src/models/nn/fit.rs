@@ -201,8 +201,8 @@ impl Objective for Supervised {
             self.x.index_select(0, &rows)?,
             self.y.index_select(0, &rows)?,
         );
-        if self.function.is_none()
-            && self.kind == LossKind::Mse
+        if self.measure.function.is_none()
+            && self.measure.kind == LossKind::Mse
             && let Some(loss) = self.net.chain_mse(&x, &y)
         {
             return loss;

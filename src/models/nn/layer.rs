@@ -4,7 +4,7 @@
 //! in the order in which [`Module::forward`] takes them from the [`Pass`], so a network of any depth needs
 //! no table of places. [`super::ALL`] lists them: to be in the list is to be tested.
 
-use rhapsode_tensor::{DType, Tensor, memory, params::Params, random::Stream};
+use rhapsode_tensor::{DType, Tensor, memory, params::Params, random::Stream, tape::Label};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -199,6 +199,10 @@ pub struct Plan {
     pub shape: Vec<usize>,
     /// What it is filled with.
     pub fill: Fill,
+    /// The kind of its layer where optimizers treat it apart; else empty.
+    pub kind: &'static str,
+    /// Whether its optimizer state keeps 32 bits, whatever the optimizer's `bits`.
+    pub keep_32bit: bool,
 }
 
 /// Collects the parameters of a network, before any is made.
@@ -228,6 +232,19 @@ impl Build {
             name: format!("{}{name}", self.prefix),
             shape: shape.to_vec(),
             fill,
+            kind: "",
+            keep_32bit: false,
+        });
+    }
+
+    /// Adds the table of an embedding, `[vocab, size]`, whose optimizer state may keep 32 bits.
+    pub fn table(&mut self, name: &str, shape: [usize; 2], fill: Fill, keep_32bit: bool) {
+        self.plans.push(Plan {
+            name: format!("{}{name}", self.prefix),
+            shape: shape.to_vec(),
+            fill,
+            kind: "embedding",
+            keep_32bit,
         });
     }
 
@@ -255,7 +272,12 @@ pub(crate) fn draw(plans: &[Plan], seed: u64, dtype: DType) -> Result<Params> {
     let value = |(i, plan): (usize, &Plan)| {
         let stream = Stream::new(family.at(i as u64).seed(), "init");
         let value = plan.fill.draw(&plan.shape, stream, dtype)?;
-        Ok((plan.name.clone(), value))
+        let label = Label {
+            name: plan.name.clone(),
+            kind: plan.kind.to_string(),
+            keep_32bit: plan.keep_32bit,
+        };
+        Ok((plan.name.clone(), value.named_param(label)?))
     };
     let values = plans
         .iter()

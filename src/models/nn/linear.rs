@@ -120,6 +120,8 @@ pub struct Embedding {
     pub size: usize,
     /// Deviation of the normal numbers with which the vectors begin (finite, >= 0; default 1, PyTorch's).
     pub deviation: f64,
+    /// Whether optimizers keep its state in 32 bits, whatever their `bits` (default false).
+    pub keep_32bit: bool,
 }
 
 impl Default for Embedding {
@@ -128,6 +130,7 @@ impl Default for Embedding {
             vocab: 1,
             size: 1,
             deviation: 1.0,
+            keep_32bit: false,
         }
     }
 }
@@ -153,7 +156,7 @@ impl Module for Embedding {
 
     fn build(&self, build: &mut Build) -> Result<()> {
         let fill = Fill::Normal(self.deviation);
-        build.param("weight", &[self.vocab, self.size], fill);
+        build.table("weight", [self.vocab, self.size], fill, self.keep_32bit);
         Ok(())
     }
 
@@ -164,7 +167,8 @@ impl Module for Embedding {
 }
 
 /// Options of a stable embedding: an embedding that begins uniform (Xavier) and goes through layer norm, so that
-/// 8-bit optimizers do not meet its extreme gradients (Dettmers et al. 2021, arXiv 2110.02861). `[..] -> [.., size]`.
+/// 8-bit optimizers do not meet its extreme gradients, and whose table keeps its optimizer state in 32 bits, whatever the
+/// optimizer's `bits` (Dettmers et al. 2021, arXiv 2110.02861). `[..] -> [.., size]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StableEmbedding {
@@ -188,7 +192,8 @@ impl Module for StableEmbedding {
 
     fn build(&self, build: &mut Build) -> Result<()> {
         let (vocab, size) = (self.vocab, self.size);
-        build.param("weight", &[vocab, size], Init::Xavier.weight(vocab, size));
+        let fill = Init::Xavier.weight(vocab, size);
+        build.table("weight", [vocab, size], fill, true);
         build.param("norm.weight", &[size], Fill::Constant(1.0));
         build.param("norm.bias", &[size], Fill::Constant(0.0));
         Ok(())

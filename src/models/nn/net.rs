@@ -135,7 +135,7 @@ impl Net {
                         expected.as_str()
                     )));
                 }
-                values.push((format!("{name}.{inner}"), tensor.detach()));
+                values.push((format!("{name}.{inner}"), tensor));
             }
         }
         let params = Arc::new(Params::new(values)?);
@@ -237,8 +237,7 @@ impl Net {
 
     /// A network of the same kind with parameters of its own.
     pub fn duplicate(&self) -> Result<Self> {
-        let values = self.named().into_iter().map(|(n, t)| (n, t.detach()));
-        let params = Params::new(values.collect())?;
+        let params = Params::new(self.named())?;
         let copy = Self::over(
             Layer::clone(&self.layer),
             Arc::new(params),

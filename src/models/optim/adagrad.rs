@@ -8,9 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Kind, Rule, RuleOn, StepInput,
+    Kind, Rule, RuleOn, StateKind, StepInput,
     checks::{not_negative, positive},
     choice::build,
+    rule::A,
 };
 use crate::{Result, reference::Reference};
 
@@ -54,7 +55,6 @@ impl Default for AdagradOptions {
 
 #[derive(Clone, Copy)]
 struct Sum<T> {
-    lr: T,
     l2: T,
     eps: T,
 }
@@ -63,21 +63,20 @@ impl<T: Float> Update<T> for Sum<T> {
     const STATES: usize = 1;
 
     #[inline(always)]
-    fn one(self, p: &mut T, [a, ..]: &mut Slots<T>, g: T) {
-        let g = self.l2.fma(*p, g);
+    fn direction(self, p: T, [a, ..]: &mut Slots<T>, g: T) -> T {
+        let g = self.l2.fma(p, g);
         *a = g.fma(g, *a);
-        *p = *p - self.lr * g / (a.sqrt() + self.eps);
+        g / (a.sqrt() + self.eps)
     }
 }
 
 impl<T: Float> RuleOn<T> for AdagradOptions {
     fn step(&self, input: StepInput<T>) {
-        let lr = T::of(input.lr);
-        input.sweep(Sum {
-            lr,
+        let sum = Sum {
             l2: T::of(self.weight_decay),
             eps: T::of(self.eps),
-        });
+        };
+        input.take(0.0, sum);
     }
 }
 
@@ -85,8 +84,8 @@ impl Rule for AdagradOptions {
     fn name(&self) -> &'static str {
         "adagrad"
     }
-    fn states(&self) -> &'static [&'static str] {
-        &["a"]
+    fn states(&self) -> &'static [StateKind] {
+        &[A]
     }
     fn lr(&self) -> f64 {
         self.lr

@@ -8,9 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Kind, Rule, RuleOn, StepInput,
+    Kind, Rule, RuleOn, StateKind, StepInput,
     checks::{decays, not_negative, positive},
     choice::build,
+    rule::{M, V},
 };
 use crate::{Result, reference::Reference};
 
@@ -97,17 +98,16 @@ impl Default for AdamWOptions {
 }
 
 /// The numbers of a step of Adam in the form of the inner loop, with bias correction:
-/// `p <- keep p - rate m / (correct sqrt(v) + eps)`.
+/// `u = correct1 m / (correct2 sqrt(v) + eps)`.
 #[derive(Clone, Copy)]
 struct Moments<T> {
     beta1: T,
     beta2: T,
     rest1: T,
     rest2: T,
-    rate: T,
-    correct: T,
+    correct1: T,
+    correct2: T,
     eps: T,
-    keep: T,
     l2: T,
 }
 
@@ -115,28 +115,34 @@ impl<T: Float> Update<T> for Moments<T> {
     const STATES: usize = 2;
 
     #[inline(always)]
-    fn one(self, p: &mut T, [m, v, ..]: &mut Slots<T>, g: T) {
-        let g = self.l2.fma(*p, g);
+    fn direction(self, p: T, [m, v, ..]: &mut Slots<T>, g: T) -> T {
+        let g = self.l2.fma(p, g);
         *m = self.beta1.fma(*m, self.rest1 * g);
         *v = self.beta2.fma(*v, self.rest2 * g * g);
-        *p = self.keep * *p - self.rate * *m / (v.sqrt().fma(self.correct, self.eps));
+        self.correct1 * *m / v.sqrt().fma(self.correct2, self.eps)
     }
 }
 
 /// A step with weight decay apart from the gradient (`decay`) or added to it (`l2`).
-fn step<T: Float>(input: StepInput<T>, [beta1, beta2]: [f64; 2], eps: f64, decay: f64, l2: f64) {
-    let (lr, k) = (input.lr, input.step as f64);
-    input.sweep(Moments {
+pub(super) fn step<T: Float>(
+    input: StepInput<T>,
+    [beta1, beta2]: [f64; 2],
+    eps: f64,
+    decay: f64,
+    l2: f64,
+) {
+    let k = input.step as f64;
+    let moments = Moments {
         beta1: T::of(beta1),
         beta2: T::of(beta2),
         rest1: T::of(1.0 - beta1),
         rest2: T::of(1.0 - beta2),
-        rate: T::of(lr / (1.0 - beta1.powf(k))),
-        correct: T::of(1.0 / (1.0 - beta2.powf(k)).sqrt()),
+        correct1: T::of(1.0 / (1.0 - beta1.powf(k))),
+        correct2: T::of(1.0 / (1.0 - beta2.powf(k)).sqrt()),
         eps: T::of(eps),
-        keep: T::of(1.0 - lr * decay),
         l2: T::of(l2),
-    });
+    };
+    input.take(decay, moments);
 }
 
 impl<T: Float> RuleOn<T> for AdamOptions {
@@ -155,8 +161,8 @@ impl Rule for AdamOptions {
     fn name(&self) -> &'static str {
         "adam"
     }
-    fn states(&self) -> &'static [&'static str] {
-        &["m", "v"]
+    fn states(&self) -> &'static [StateKind] {
+        &[M, V]
     }
     fn lr(&self) -> f64 {
         self.lr
@@ -176,8 +182,8 @@ impl Rule for AdamWOptions {
     fn name(&self) -> &'static str {
         "adamw"
     }
-    fn states(&self) -> &'static [&'static str] {
-        &["m", "v"]
+    fn states(&self) -> &'static [StateKind] {
+        &[M, V]
     }
     fn lr(&self) -> f64 {
         self.lr

@@ -10,9 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Kind, Rule, RuleOn, StepInput,
+    Kind, Rule, RuleOn, StateKind, StepInput,
     checks::{decays, not_negative, positive},
     choice::build,
+    rule::{M, M2, V},
 };
 use crate::{Error, Result, reference::Reference};
 
@@ -96,30 +97,27 @@ struct Mix<T> {
     correct1: T,
     correct2: T,
     alpha: T,
-    lr: T,
     eps: T,
-    keep: T,
 }
 
 impl<T: Float> Update<T> for Mix<T> {
     const STATES: usize = 3;
 
     #[inline(always)]
-    fn one(self, p: &mut T, [m, m2, v, ..]: &mut Slots<T>, g: T) {
+    fn direction(self, _: T, [m, m2, v]: &mut Slots<T>, g: T) -> T {
         *m = self.beta1.fma(*m, self.rest1 * g);
         *m2 = self.beta3.fma(*m2, self.rest3 * g);
         *v = self.beta2.fma(*v, self.rest2 * g * g);
-        let u = self.correct1.fma(*m, self.alpha * *m2);
-        *p = self.keep * *p - self.lr * u / v.sqrt().fma(self.correct2, self.eps);
+        self.correct1.fma(*m, self.alpha * *m2) / v.sqrt().fma(self.correct2, self.eps)
     }
 }
 
 impl<T: Float> RuleOn<T> for AdEmaMixOptions {
     fn step(&self, input: StepInput<T>) {
         let [beta1, beta2, _] = self.betas;
-        let (lr, k) = (input.lr, input.step as f64);
+        let k = input.step as f64;
         let beta3 = self.beta3_at(k);
-        input.sweep(Mix {
+        let mix = Mix {
             beta1: T::of(beta1),
             beta2: T::of(beta2),
             beta3: T::of(beta3),
@@ -129,10 +127,9 @@ impl<T: Float> RuleOn<T> for AdEmaMixOptions {
             correct1: T::of(1.0 / (1.0 - beta1.powf(k))),
             correct2: T::of(1.0 / (1.0 - beta2.powf(k)).sqrt()),
             alpha: T::of(self.alpha_at(k)),
-            lr: T::of(lr),
             eps: T::of(self.eps),
-            keep: T::of(1.0 - lr * self.weight_decay),
-        });
+        };
+        input.take(self.weight_decay, mix);
     }
 }
 
@@ -140,8 +137,8 @@ impl Rule for AdEmaMixOptions {
     fn name(&self) -> &'static str {
         "ademamix"
     }
-    fn states(&self) -> &'static [&'static str] {
-        &["m", "m2", "v"]
+    fn states(&self) -> &'static [StateKind] {
+        &[M, M2, V]
     }
     fn lr(&self) -> f64 {
         self.lr

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use schemars::{JsonSchema, Schema, schema_for};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use schemars::{Schema, schema_for};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Rule, Schedule, checks::positive};
+use super::{Common, Rule};
 use crate::{Error, Result, reference::Reference};
 
 /// One optimizer of the list.
@@ -25,59 +25,13 @@ pub struct Kind {
     pub build: fn(Value) -> Result<Arc<dyn Rule>>,
 }
 
-/// Options that every optimizer takes besides its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Common {
-    /// Bits of an element of the state (32, the default; 8 is not there yet).
-    pub bits: u32,
-    /// Largest Euclidean norm of all gradients together; larger ones are scaled down to it (> 0; default: any).
-    pub clip: Option<f64>,
-    /// How the learning rate changes over the steps (default: not at all; in `fit` as its own option `schedule` says).
-    pub schedule: Option<Schedule>,
-}
-
-impl Default for Common {
-    fn default() -> Self {
-        Self {
-            bits: 32,
-            clip: None,
-            schedule: None,
-        }
-    }
-}
-
-impl Common {
-    /// Refuses impossible values.
-    pub fn validate(&self) -> Result<()> {
-        match self.bits {
-            32 => {}
-            8 => {
-                let message =
-                    "8 is not there yet: it comes with the 8-bit block-wise optimizers; use 32";
-                return Err(Error::option("bits", message));
-            }
-            other => {
-                let message = format!("must be 32 (8 is to come), got {other}");
-                return Err(Error::option("bits", message));
-            }
-        }
-        self.clip.map_or(Ok(()), |clip| positive("clip", clip))?;
-        self.schedule
-            .as_ref()
-            .map_or(Ok(()), |schedule| schedule.validate("schedule"))
-    }
-}
-
-/// A chosen optimizer: its rule, and how its gradients are clipped and its learning rate changes.
+/// A chosen optimizer: its rule, and what all optimizers have in common.
 #[derive(Clone, Debug)]
 pub struct Choice {
     /// The rule.
     pub rule: Arc<dyn Rule>,
-    /// Largest norm of the gradient. `None`: any.
-    pub clip: Option<f64>,
-    /// Schedule of the learning rate. `None`: constant, in a training what the training says.
-    pub schedule: Option<Schedule>,
+    /// How its state is kept, its gradients are clipped and its learning rate changes.
+    pub common: Common,
 }
 
 impl<R: Rule + 'static> From<R> for Choice {
@@ -91,8 +45,7 @@ impl From<Arc<dyn Rule>> for Choice {
     fn from(rule: Arc<dyn Rule>) -> Self {
         Self {
             rule,
-            clip: None,
-            schedule: None,
+            common: Common::default(),
         }
     }
 }
@@ -109,7 +62,7 @@ impl Kind {
             })
     }
 
-    /// Schema of all options: its own, then the common ones.
+    /// Schema of all options: its own, then the common ones that it does not have itself.
     pub fn schema(&self) -> Value {
         let mut schema = (self.schema)().to_value();
         let common = schema_for!(Common).to_value();
@@ -120,28 +73,36 @@ impl Kind {
             if let Some(root) = schema.as_object_mut() {
                 let known = root.entry(part).or_insert_with(|| Map::new().into());
                 if let Some(known) = known.as_object_mut() {
-                    known.extend(more.clone());
+                    for (name, schema) in more {
+                        known.entry(name).or_insert_with(|| schema.clone());
+                    }
                 }
             }
         }
         schema
     }
 
-    /// Makes it from all options as data.
-    pub fn make(&self, mut options: Value) -> Result<Choice> {
-        let mut common = Map::new();
-        if let Some(map) = options.as_object_mut() {
-            for key in ["bits", "clip", "schedule"] {
-                common.extend(map.remove(key).map(|value| (key.to_string(), value)));
-            }
+    /// Splits options as data into its own and the common ones.
+    pub fn split(&self, options: Value) -> (Value, Value) {
+        let (mut own, mut common) = (Map::new(), Map::new());
+        let (its, shared) = ((self.schema)().to_value(), schema_for!(Common).to_value());
+        let has = |schema: &Value, key: &str| schema["properties"].get(key).is_some();
+        for (key, value) in options.as_object().into_iter().flatten() {
+            let is_common = has(&shared, key) && !has(&its, key);
+            let part = if is_common { &mut common } else { &mut own };
+            part.insert(key.clone(), value.clone());
         }
-        let common: Common = parse(common.into())?;
+        (own.into(), common.into())
+    }
+
+    /// Makes it from all options as data.
+    pub fn make(&self, options: Value) -> Result<Choice> {
+        let (own, common) = self.split(options);
+        let common: Common = parse(common)?;
         common.validate()?;
-        Ok(Choice {
-            rule: (self.build)(options)?,
-            clip: common.clip,
-            schedule: common.schedule,
-        })
+        let rule = (self.build)(own)?;
+        common.codes(rule.states())?;
+        Ok(Choice { rule, common })
     }
 }
 

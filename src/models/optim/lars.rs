@@ -3,18 +3,16 @@
 //! The convention is that of bitsandbytes: the ratio of norms only shrinks steps, and weight decay
 //! is part of the gradient.
 
-use rhapsode_tensor::{
-    ops::update::{Slots, Update, sum_squares, sweep},
-    simd::math::Float,
-};
+use rhapsode_tensor::simd::math::Float;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Kind, Rule, RuleOn, StepInput,
+    Kind, Rule, RuleOn, StateKind, StepInput,
     checks::{decay, not_negative},
     choice::build,
-    lamb::trust,
+    rule::M,
+    sgd,
 };
 use crate::{Result, reference::Reference};
 
@@ -59,56 +57,9 @@ impl Default for LarsOptions {
     }
 }
 
-/// The first pass: the momentum.
-#[derive(Clone, Copy)]
-struct Gather<T> {
-    momentum: T,
-    l2: T,
-}
-
-impl<T: Float> Update<T> for Gather<T> {
-    const STATES: usize = 1;
-
-    #[inline(always)]
-    fn one(self, p: &mut T, [m, ..]: &mut Slots<T>, g: T) {
-        *m = self.momentum.fma(*m, self.l2.fma(*p, g));
-    }
-}
-
-/// The second pass: the parameters.
-#[derive(Clone, Copy)]
-struct Apply<T> {
-    rate: T,
-}
-
-impl<T: Float> Update<T> for Apply<T> {
-    const STATES: usize = 1;
-
-    #[inline(always)]
-    fn one(self, p: &mut T, [m, ..]: &mut Slots<T>, _: T) {
-        *p = *p - self.rate * *m;
-    }
-}
-
 impl<T: Float> RuleOn<T> for LarsOptions {
     fn step(&self, input: StepInput<T>) {
-        let StepInput {
-            p,
-            g,
-            states: [m, b, c],
-            average,
-            lr,
-            scale,
-            ..
-        } = input;
-        let gather = Gather {
-            momentum: T::of(self.momentum),
-            l2: T::of(self.weight_decay),
-        };
-        sweep(p, [&mut *m, &mut *b, &mut *c], g, scale, None, gather);
-        let norm = sum_squares(m).sqrt();
-        let rate = lr * trust(self.max_unorm, sum_squares(p).sqrt(), norm);
-        sweep(p, [m, b, c], g, 1.0, average, Apply { rate: T::of(rate) });
+        sgd::step(input, self.momentum, false, self.weight_decay);
     }
 }
 
@@ -116,14 +67,14 @@ impl Rule for LarsOptions {
     fn name(&self) -> &'static str {
         "lars"
     }
-    fn states(&self) -> &'static [&'static str] {
-        &["m"]
+    fn states(&self) -> &'static [StateKind] {
+        &[M]
     }
     fn lr(&self) -> f64 {
         self.lr
     }
-    fn per_tensor(&self) -> bool {
-        true
+    fn max_unorm(&self) -> Option<f64> {
+        Some(self.max_unorm)
     }
     fn options(&self) -> serde_json::Value {
         serde_json::to_value(self).unwrap_or_default()

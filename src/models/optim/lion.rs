@@ -8,9 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Kind, Rule, RuleOn, StepInput,
+    Kind, Rule, RuleOn, StateKind, StepInput,
     checks::{decays, not_negative},
     choice::build,
+    rule::M,
 };
 use crate::{Result, reference::Reference};
 
@@ -67,8 +68,6 @@ impl Default for LionOptions {
 
 #[derive(Clone, Copy)]
 struct Sign<T> {
-    lr: T,
-    keep: T,
     beta1: T,
     beta2: T,
     rest1: T,
@@ -79,28 +78,26 @@ impl<T: Float> Update<T> for Sign<T> {
     const STATES: usize = 1;
 
     #[inline(always)]
-    fn one(self, p: &mut T, [m, ..]: &mut Slots<T>, g: T) {
+    fn direction(self, _: T, [m, ..]: &mut Slots<T>, g: T) -> T {
         let u = self.beta1.fma(*m, self.rest1 * g);
-        // Where the direction is 0 the parameter rests.
-        let up = if u > T::ZERO { self.lr } else { T::ZERO };
-        let down = if u < T::ZERO { self.lr } else { T::ZERO };
-        *p = self.keep.fma(*p, down - up);
         *m = self.beta2.fma(*m, self.rest2 * g);
+        // Where it is 0 the parameter rests.
+        let up = if u > T::ZERO { T::ONE } else { T::ZERO };
+        let down = if u < T::ZERO { T::ONE } else { T::ZERO };
+        up - down
     }
 }
 
 impl<T: Float> RuleOn<T> for LionOptions {
     fn step(&self, input: StepInput<T>) {
         let [beta1, beta2] = self.betas;
-        let lr = input.lr;
-        input.sweep(Sign {
-            lr: T::of(lr),
-            keep: T::of(1.0 - lr * self.weight_decay),
+        let sign = Sign {
             beta1: T::of(beta1),
             beta2: T::of(beta2),
             rest1: T::of(1.0 - beta1),
             rest2: T::of(1.0 - beta2),
-        });
+        };
+        input.take(self.weight_decay, sign);
     }
 }
 
@@ -108,8 +105,8 @@ impl Rule for LionOptions {
     fn name(&self) -> &'static str {
         "lion"
     }
-    fn states(&self) -> &'static [&'static str] {
-        &["m"]
+    fn states(&self) -> &'static [StateKind] {
+        &[M]
     }
     fn lr(&self) -> f64 {
         self.lr

@@ -8,9 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Kind, Rule, RuleOn, StepInput,
+    Kind, Rule, RuleOn, StateKind, StepInput,
     checks::{decay, not_negative, positive},
     choice::build,
+    rule::A,
 };
 use crate::{Result, reference::Reference};
 
@@ -57,7 +58,6 @@ impl Default for RmsPropOptions {
 
 #[derive(Clone, Copy)]
 struct Root<T> {
-    lr: T,
     l2: T,
     alpha: T,
     rest: T,
@@ -68,23 +68,22 @@ impl<T: Float> Update<T> for Root<T> {
     const STATES: usize = 1;
 
     #[inline(always)]
-    fn one(self, p: &mut T, [a, ..]: &mut Slots<T>, g: T) {
-        let g = self.l2.fma(*p, g);
+    fn direction(self, p: T, [a, ..]: &mut Slots<T>, g: T) -> T {
+        let g = self.l2.fma(p, g);
         *a = self.alpha.fma(*a, self.rest * g * g);
-        *p = *p - self.lr * g / (a.sqrt() + self.eps);
+        g / (a.sqrt() + self.eps)
     }
 }
 
 impl<T: Float> RuleOn<T> for RmsPropOptions {
     fn step(&self, input: StepInput<T>) {
-        let lr = T::of(input.lr);
-        input.sweep(Root {
-            lr,
+        let root = Root {
             l2: T::of(self.weight_decay),
             alpha: T::of(self.alpha),
             rest: T::of(1.0 - self.alpha),
             eps: T::of(self.eps),
-        });
+        };
+        input.take(0.0, root);
     }
 }
 
@@ -92,8 +91,8 @@ impl Rule for RmsPropOptions {
     fn name(&self) -> &'static str {
         "rmsprop"
     }
-    fn states(&self) -> &'static [&'static str] {
-        &["a"]
+    fn states(&self) -> &'static [StateKind] {
+        &[A]
     }
     fn lr(&self) -> f64 {
         self.lr

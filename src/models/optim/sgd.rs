@@ -9,9 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Kind, Rule, RuleOn, StepInput,
+    Kind, Rule, RuleOn, StateKind, StepInput,
     checks::{decay, not_negative},
     choice::build,
+    rule::M,
 };
 use crate::{Error, Result, reference::Reference};
 
@@ -116,7 +117,6 @@ fn check(lr: f64, momentum: f64, nesterov: bool, weight_decay: f64) -> Result<()
 
 #[derive(Clone, Copy)]
 struct Plain<T> {
-    lr: T,
     l2: T,
 }
 
@@ -124,16 +124,14 @@ impl<T: Float> Update<T> for Plain<T> {
     const STATES: usize = 0;
 
     #[inline(always)]
-    fn one(self, p: &mut T, _: &mut Slots<T>, g: T) {
-        let g = self.l2.fma(*p, g);
-        *p = *p - self.lr * g;
+    fn direction(self, p: T, _: &mut Slots<T>, g: T) -> T {
+        self.l2.fma(p, g)
     }
 }
 
-/// The step of momentum: `p <- p - lr (of_m m + of_g g)`.
+/// The direction of momentum: `of_m m + of_g g`.
 #[derive(Clone, Copy)]
 struct Heavy<T> {
-    lr: T,
     l2: T,
     momentum: T,
     of_m: T,
@@ -144,34 +142,38 @@ impl<T: Float> Update<T> for Heavy<T> {
     const STATES: usize = 1;
 
     #[inline(always)]
-    fn one(self, p: &mut T, [m, ..]: &mut Slots<T>, g: T) {
-        let g = self.l2.fma(*p, g);
+    fn direction(self, p: T, [m, ..]: &mut Slots<T>, g: T) -> T {
+        let g = self.l2.fma(p, g);
         *m = self.momentum.fma(*m, g);
-        *p = *p - self.lr * self.of_m.fma(*m, self.of_g * g);
+        self.of_m.fma(*m, self.of_g * g)
     }
 }
 
-fn step<T: Float>(input: StepInput<T>, momentum: f64, nesterov: bool, weight_decay: f64) {
-    let (lr, l2) = (T::of(input.lr), T::of(weight_decay));
+pub(super) fn step<T: Float>(
+    input: StepInput<T>,
+    momentum: f64,
+    nesterov: bool,
+    weight_decay: f64,
+) {
     let (of_m, of_g) = if nesterov {
         (momentum, 1.0)
     } else {
         (1.0, 0.0)
     };
-    input.sweep(Heavy {
-        lr,
-        l2,
+    let heavy = Heavy {
+        l2: T::of(weight_decay),
         momentum: T::of(momentum),
         of_m: T::of(of_m),
         of_g: T::of(of_g),
-    });
+    };
+    input.take(0.0, heavy);
 }
 
 impl<T: Float> RuleOn<T> for SgdOptions {
     fn step(&self, input: StepInput<T>) {
         if self.momentum == 0.0 {
-            let (lr, l2) = (T::of(input.lr), T::of(self.weight_decay));
-            input.sweep(Plain { lr, l2 });
+            let l2 = T::of(self.weight_decay);
+            input.take(0.0, Plain { l2 });
         } else {
             step(input, self.momentum, self.nesterov, self.weight_decay);
         }
@@ -188,8 +190,8 @@ impl Rule for SgdOptions {
     fn name(&self) -> &'static str {
         "sgd"
     }
-    fn states(&self) -> &'static [&'static str] {
-        if self.momentum == 0.0 { &[] } else { &["m"] }
+    fn states(&self) -> &'static [StateKind] {
+        if self.momentum == 0.0 { &[] } else { &[M] }
     }
     fn lr(&self) -> f64 {
         self.lr
@@ -206,8 +208,8 @@ impl Rule for MomentumOptions {
     fn name(&self) -> &'static str {
         "momentum"
     }
-    fn states(&self) -> &'static [&'static str] {
-        &["m"]
+    fn states(&self) -> &'static [StateKind] {
+        &[M]
     }
     fn lr(&self) -> f64 {
         self.lr

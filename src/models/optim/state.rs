@@ -1,15 +1,23 @@
 //! An optimizer on disk: its parameters, states, numbers and count of steps; what is read back goes on bit for bit.
 //!
+//! A state in 8 bits is a tensor of codes (u8) and one of the blocks' largest values (f32). What was kept in another width,
+//! block size or code is converted when it is read.
+//!
 //! A float that is read from JSON may differ by an ulp from the one that was written. So the bits of all floats of the
 //! configuration stand beside them, in the order of reading, and take their place.
 
 use std::sync::Arc;
 
-use rhapsode_tensor::{DType, Tensor};
+use rhapsode_tensor::{DType, Tensor, ops::quantize::Blocks, tape::Label};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Kind, Optimizer, Rule, Schedule, ema::assign, working::States};
+use super::{
+    Common, Kind, Optimizer, Rule, Schedule, StateKind,
+    clip::Norms,
+    ema::assign,
+    target::{Part, State},
+};
 use crate::{Error, Result, checkpoint::Checkpoint};
 
 /// The kind of its checkpoints.
@@ -23,6 +31,22 @@ struct Saved {
     steps: u64,
     clip: Option<f64>,
     schedule: Option<Schedule>,
+    /// Absent in files from before there were 8 bits.
+    #[serde(default)]
+    common: Common,
+    /// The last norms of the gradient.
+    #[serde(default)]
+    norms: Vec<f64>,
+    /// Names of the parameters.
+    #[serde(default)]
+    labels: Vec<SavedLabel>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedLabel {
+    name: String,
+    kind: String,
+    keep_32bit: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,6 +77,9 @@ impl Optimizer {
             steps: self.steps(),
             clip: self.clip(),
             schedule: self.schedule().cloned(),
+            common: self.common().clone(),
+            norms: self.norms().last().to_vec(),
+            labels: self.targets().map(saved_label).collect(),
         };
         // Copies: what is kept in memory must not follow the next steps.
         let named = |(i, t): (usize, &Tensor)| Ok((format!("parameter.{i}"), t.copy()?));
@@ -61,13 +88,15 @@ impl Optimizer {
             .enumerate()
             .map(named)
             .collect::<Result<_>>()?;
-        for (i, (target, names)) in self.targets().zip(self.names()).enumerate() {
-            for (k, name) in names.iter().enumerate() {
-                let state = match self.states() {
-                    States::F32(states) => Tensor::from_vec(states[i][k].clone(), target.dims())?,
-                    States::F64(states) => Tensor::from_vec(states[i][k].clone(), target.dims())?,
-                };
-                tensors.push((format!("state.{i}.{name}"), state));
+        for (i, (target, kinds)) in self.tensors().iter().zip(self.kinds()).enumerate() {
+            let single = target.parts.len() == 1;
+            for (j, part) in target.parts.iter().enumerate() {
+                let count = [part.range.len()];
+                let dims = if single { target.tensor.dims() } else { &count };
+                for (k, kind) in kinds.iter().enumerate() {
+                    let key = key(i, (!single).then_some(j), kind.name);
+                    write(&part.state, k, key, dims, &mut tensors)?;
+                }
             }
         }
         Ok(Checkpoint {
@@ -85,16 +114,20 @@ impl Optimizer {
             .tensors
             .iter()
             .filter(|(name, _)| name.starts_with("parameter."));
+        let mut labels = saved.labels.iter();
         let mut groups: Vec<(Arc<dyn Rule>, Vec<Tensor>)> = Vec::new();
         for group in &saved.groups {
             let targets = tensors
                 .by_ref()
                 .take(group.count)
-                .map(|(_, t)| Ok(t.copy()?.param()?))
+                .map(|(_, t)| {
+                    let label = labels.next().map(label).unwrap_or_default();
+                    Ok(t.copy()?.named_param(label)?)
+                })
                 .collect::<Result<Vec<_>>>()?;
             groups.push(((kind.build)(group.options.clone())?, targets));
         }
-        let mut optimizer = Self::grouped(groups, saved.clip, saved.schedule.clone())?;
+        let mut optimizer = Self::grouped(groups, saved.common.clone())?;
         optimizer.take(checkpoint, &saved)?;
         Ok(optimizer)
     }
@@ -117,45 +150,49 @@ impl Optimizer {
         self.take(checkpoint, &saved)
     }
 
-    fn names(&self) -> impl Iterator<Item = &'static [&'static str]> {
-        let names = |group: &super::Group| std::iter::repeat_n(group.rule.states(), group.count());
-        self.groups().iter().flat_map(names)
+    fn kinds(&self) -> impl Iterator<Item = &'static [StateKind]> {
+        let kinds = |group: &super::Group| std::iter::repeat_n(group.rule.states(), group.count());
+        self.groups().iter().flat_map(kinds)
     }
 
     /// Everything is looked up and checked first, then written.
     fn take(&mut self, checkpoint: &Checkpoint, saved: &Saved) -> Result<()> {
-        let find = |name: String, like: &Tensor| {
-            let found = checkpoint.tensors.iter().find(|(n, _)| *n == name);
-            let Some((_, tensor)) = found else {
-                return Err(bad(format!("tensor `{name}` is missing")));
-            };
-            if tensor.dims() != like.dims() || tensor.dtype() != like.dtype() {
-                let message = format!(
-                    "tensor `{name}` is {:?} {}, expected {:?} {}",
-                    tensor.dims(),
-                    tensor.dtype().as_str(),
-                    like.dims(),
-                    like.dtype().as_str()
-                );
-                return Err(bad(message));
-            }
-            Ok(tensor.clone())
-        };
         let mut found = Vec::new();
-        for (i, (target, names)) in self.targets().zip(self.names()).enumerate() {
-            let states = names
-                .iter()
-                .map(|name| find(format!("state.{i}.{name}"), target))
-                .collect::<Result<Vec<_>>>()?;
-            found.push((find(format!("parameter.{i}"), target)?, states));
+        for (i, (target, kinds)) in self.tensors().iter().zip(self.kinds()).enumerate() {
+            let single = target.parts.len() == 1;
+            let mut states = Vec::new();
+            for (j, part) in target.parts.iter().enumerate() {
+                let count = [part.range.len()];
+                let dims = if single { target.tensor.dims() } else { &count };
+                let mut of_part = Vec::new();
+                for (k, kind) in kinds.iter().enumerate() {
+                    let key = key(i, (!single).then_some(j), kind.name);
+                    of_part.push(Kept::find(
+                        checkpoint,
+                        saved,
+                        &key,
+                        kinds,
+                        k,
+                        dims,
+                        &target.tensor,
+                    )?);
+                }
+                states.push(of_part);
+            }
+            let name = format!("parameter.{i}");
+            let values = look_up(
+                checkpoint,
+                &name,
+                target.tensor.dims(),
+                target.tensor.dtype(),
+            )?;
+            found.push((values.clone(), states));
         }
-        let targets: Vec<Tensor> = self.targets().cloned().collect();
-        for (i, (target, (values, states))) in targets.iter().zip(found).enumerate() {
-            assign(target, &values)?;
-            for (k, state) in states.iter().enumerate() {
-                match self.states_mut() {
-                    States::F32(all) => copy(state, &mut all[i][k])?,
-                    States::F64(all) => copy(state, &mut all[i][k])?,
+        for (target, (values, states)) in self.tensors_mut().iter_mut().zip(found) {
+            assign(&target.tensor, &values)?;
+            for (part, states) in target.parts.iter_mut().zip(states) {
+                for (k, kept) in states.into_iter().enumerate() {
+                    kept.write(part, k)?;
                 }
             }
         }
@@ -166,9 +203,159 @@ impl Optimizer {
         if let Some(schedule) = &saved.schedule {
             self.set_schedule(schedule.clone())?;
         }
+        self.set_norms(Norms::of(saved.norms.clone()));
         self.set_steps(saved.steps);
         Ok(())
     }
+}
+
+/// `state.0.m`, or `state.0.3.m` of a target with several parts.
+fn key(target: usize, part: Option<usize>, state: &str) -> String {
+    match part {
+        None => format!("state.{target}.{state}"),
+        Some(part) => format!("state.{target}.{part}.{state}"),
+    }
+}
+
+fn saved_label(tensor: &Tensor) -> SavedLabel {
+    let Label {
+        name,
+        kind,
+        keep_32bit,
+    } = tensor.label().cloned().unwrap_or_default();
+    SavedLabel {
+        name,
+        kind,
+        keep_32bit,
+    }
+}
+
+fn label(saved: &SavedLabel) -> Label {
+    Label {
+        name: saved.name.clone(),
+        kind: saved.kind.clone(),
+        keep_32bit: saved.keep_32bit,
+    }
+}
+
+/// Adds state `k` of a part under a name.
+fn write(
+    state: &State,
+    k: usize,
+    key: String,
+    dims: &[usize],
+    tensors: &mut Vec<(String, Tensor)>,
+) -> Result<()> {
+    match state {
+        State::F32(states) => tensors.push((key, Tensor::from_vec(states[k].clone(), dims)?)),
+        State::F64(states) => tensors.push((key, Tensor::from_vec(states[k].clone(), dims)?)),
+        State::Eight(blocks) => {
+            let (codes, absmax) = (blocks[k].codes().to_vec(), blocks[k].absmax().to_vec());
+            let count = [absmax.len()];
+            tensors.push((format!("{key}.codes"), Tensor::from_vec(codes, dims)?));
+            tensors.push((format!("{key}.absmax"), Tensor::from_vec(absmax, &count)?));
+        }
+    }
+    Ok(())
+}
+
+/// A state as it was kept.
+enum Kept {
+    Full(Tensor),
+    Eight(Blocks),
+}
+
+impl Kept {
+    fn find(
+        checkpoint: &Checkpoint,
+        saved: &Saved,
+        key: &str,
+        kinds: &[StateKind],
+        k: usize,
+        dims: &[usize],
+        target: &Tensor,
+    ) -> Result<Self> {
+        let codes = format!("{key}.codes");
+        if !checkpoint.tensors.iter().any(|(name, _)| *name == codes) {
+            let state = look_up(checkpoint, key, dims, target.dtype())?;
+            return Ok(Self::Full(state.clone()));
+        }
+        let writing = saved.common.writings(kinds, "")?;
+        let Some(writing) = writing.get(k) else {
+            return Err(bad(format!("state `{key}` is unknown")));
+        };
+        let count = [target_count(dims)?.div_ceil(writing.block)];
+        let absmax = look_up(checkpoint, &format!("{key}.absmax"), &count, DType::F32)?;
+        let codes = look_up(checkpoint, &codes, dims, DType::U8)?;
+        let codes = codes.with_slice::<u8, _>("optimizer", <[u8]>::to_vec)?;
+        let absmax = absmax.with_slice::<f32, _>("optimizer", <[f32]>::to_vec)?;
+        Ok(Self::Eight(Blocks::from_parts(codes, absmax, *writing)?))
+    }
+
+    /// Writes it as the part keeps its states, converted where it was kept otherwise.
+    fn write(self, part: &mut Part, k: usize) -> Result<()> {
+        match (&mut part.state, self) {
+            (State::F32(states), Kept::Full(kept)) => copy(&kept, &mut states[k]),
+            (State::F64(states), Kept::Full(kept)) => copy(&kept, &mut states[k]),
+            (State::F32(states), Kept::Eight(kept)) => {
+                kept.dequantize(&mut states[k]);
+                Ok(())
+            }
+            (State::F64(states), Kept::Eight(kept)) => {
+                kept.dequantize(&mut states[k]);
+                Ok(())
+            }
+            (State::Eight(blocks), Kept::Eight(kept)) => {
+                let own = *blocks[k].writing();
+                let same = (own.block, own.code) == (kept.writing().block, kept.writing().code);
+                blocks[k] = if same {
+                    Blocks::from_parts(kept.codes().to_vec(), kept.absmax().to_vec(), own)?
+                } else {
+                    let mut values = vec![0f32; kept.codes().len()];
+                    kept.dequantize(&mut values);
+                    Blocks::of(&values, own)
+                };
+                Ok(())
+            }
+            (State::Eight(blocks), Kept::Full(kept)) => {
+                let own = *blocks[k].writing();
+                if !kept.is_finite()? {
+                    return Err(bad("holds a state with NaN or infinity".into()));
+                }
+                blocks[k] = match kept.dtype() {
+                    DType::F64 => kept.with_slice::<f64, _>("optimizer", |x| Blocks::of(x, own))?,
+                    _ => kept.with_slice::<f32, _>("optimizer", |x| Blocks::of(x, own))?,
+                };
+                Ok(())
+            }
+        }
+    }
+}
+
+fn target_count(dims: &[usize]) -> Result<usize> {
+    Ok(rhapsode_tensor::memory::count("optimizer", dims)?)
+}
+
+fn look_up<'a>(
+    checkpoint: &'a Checkpoint,
+    name: &str,
+    dims: &[usize],
+    dtype: DType,
+) -> Result<&'a Tensor> {
+    let found = checkpoint.tensors.iter().find(|(n, _)| n == name);
+    let Some((_, tensor)) = found else {
+        return Err(bad(format!("tensor `{name}` is missing")));
+    };
+    if tensor.dims() != dims || tensor.dtype() != dtype {
+        let message = format!(
+            "tensor `{name}` is {:?} {}, expected {dims:?} {}",
+            tensor.dims(),
+            tensor.dtype().as_str(),
+            dtype.as_str()
+        );
+        return Err(bad(message));
+    }
+    Ok(tensor)
 }
 
 fn copy<T: rhapsode_tensor::Real>(from: &Tensor, to: &mut [T]) -> Result<()> {
@@ -182,12 +369,18 @@ fn read(checkpoint: &Checkpoint) -> Result<Saved> {
             checkpoint.kind
         )));
     }
-    let floats = |(_, t): &(String, Tensor)| matches!(t.dtype(), DType::F32 | DType::F64);
-    if !checkpoint.tensors.iter().all(floats) {
+    let known = |(name, t): &(String, Tensor)| match t.dtype() {
+        DType::U8 => name.ends_with(".codes"),
+        dtype => matches!(dtype, DType::F32 | DType::F64),
+    };
+    if !checkpoint.tensors.iter().all(known) {
         return Err(bad("holds tensors that are neither f32 nor f64".into()));
     }
-    serde_json::from_value(from_bits(checkpoint.options.clone()))
-        .map_err(|e| bad(format!("its options do not fit: {e}")))
+    let mut saved: Saved = serde_json::from_value(from_bits(checkpoint.options.clone()))
+        .map_err(|e| bad(format!("its options do not fit: {e}")))?;
+    (saved.common.clip, saved.common.schedule) = (saved.clip, saved.schedule.clone());
+    saved.common.validate()?;
+    Ok(saved)
 }
 
 /// The key of the bits.

@@ -1,12 +1,14 @@
 //! A rule at work on tensors: their states, groups with rules of their own, clipping, the schedule.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use rhapsode_tensor::{
-    DType, Real, Tensor, memory, ops::update::sum_squares, params, params::Params,
+use rhapsode_tensor::{DType, Tensor, params::Params};
+
+use super::{
+    Choice, Common, Rule, Schedule, checks,
+    clip::{Norms, clip_scale, grad_norm},
+    target::{Numbers, Target, check_names},
 };
-
-use super::{Choice, Rule, RuleOn, Schedule, StepInput, checks};
 use crate::{Error, Result};
 
 /// Parameters that share a rule.
@@ -24,89 +26,58 @@ pub struct Group {
 pub struct Optimizer {
     groups: Vec<Group>,
     targets: Vec<Target>,
-    states: States,
     steps: u64,
-    clip: Option<f64>,
-    schedule: Option<Schedule>,
-}
-
-/// A tensor that is changed.
-struct Target {
-    tensor: Tensor,
-    /// Its parameter tensors, as ranges of its elements, when it is a flat buffer of several and the rule tells
-    /// them apart.
-    segments: Vec<Range<usize>>,
-}
-
-/// States of every target by name, in the target's dtype. Eight bits will be further variants.
-pub(super) enum States {
-    F32(Vec<Vec<Vec<f32>>>),
-    F64(Vec<Vec<Vec<f64>>>),
+    common: Common,
+    norms: Norms,
 }
 
 impl Optimizer {
     /// An optimizer over tensors of one float dtype, which it changes in place.
     pub fn new(choice: impl Into<Choice>, targets: Vec<Tensor>) -> Result<Self> {
         let choice = choice.into();
-        Self::grouped(vec![(choice.rule, targets)], choice.clip, choice.schedule)
+        Self::grouped(vec![(choice.rule, targets)], choice.common)
     }
 
     /// An optimizer over the flat buffer of a model.
     pub fn flat(choice: impl Into<Choice>, params: &Params) -> Result<Self> {
-        let mut optimizer = Self::new(choice, vec![params.flat()])?;
-        let per_tensor = optimizer.groups.iter().any(|group| group.rule.per_tensor());
-        if let (true, Some(target)) = (per_tensor, optimizer.targets.first_mut()) {
-            let slots = params.slots().iter();
-            target.segments = slots
-                .map(|slot| slot.start..slot.start + slot.shape.iter().product::<usize>())
-                .collect();
-        }
-        Ok(optimizer)
+        let choice = choice.into();
+        let groups = vec![(choice.rule, vec![params.flat()])];
+        Self::over(groups, choice.common, Some(params))
     }
 
-    /// An optimizer over groups of tensors, each with its own rule of one kind. `clip`: largest norm of all gradients
-    /// together; `schedule`: a factor on all learning rates.
-    pub fn grouped(
+    /// An optimizer over groups of tensors, each with its own rule of one kind; what is common to all optimizers is
+    /// common to the groups.
+    pub fn grouped(groups: Vec<(Arc<dyn Rule>, Vec<Tensor>)>, common: Common) -> Result<Self> {
+        Self::over(groups, common, None)
+    }
+
+    fn over(
         groups: Vec<(Arc<dyn Rule>, Vec<Tensor>)>,
-        clip: Option<f64>,
-        schedule: Option<Schedule>,
+        common: Common,
+        params: Option<&Params>,
     ) -> Result<Self> {
-        if let Some(schedule) = &schedule {
+        common.validate()?;
+        if let Some(schedule) = &common.schedule {
             schedule.complete()?;
         }
-        let dtype = dtype_of(groups.iter().flat_map(|(_, targets)| targets))?;
+        dtype_of(groups.iter().flat_map(|(_, targets)| targets))?;
         let mut optimizer = Self {
             groups: Vec::with_capacity(groups.len()),
             targets: Vec::new(),
-            states: match dtype {
-                DType::F64 => States::F64(Vec::new()),
-                _ => States::F32(Vec::new()),
-            },
             steps: 0,
-            clip: None,
-            schedule,
+            common,
+            norms: Norms::default(),
         };
         for (rule, tensors) in groups {
-            for tensor in &tensors {
-                let (len, names) = (tensor.len(), rule.states().len());
-                memory::ensure(len.saturating_mul(names), dtype.size_in_bytes())?;
-                match &mut optimizer.states {
-                    States::F32(states) => states.push(zeros(len, names)),
-                    States::F64(states) => states.push(zeros(len, names)),
-                }
+            let (lr, count) = (rule.lr(), tensors.len());
+            for tensor in tensors {
+                let index = optimizer.targets.len();
+                let target = Target::new(tensor, params, &*rule, &optimizer.common, index)?;
+                optimizer.targets.push(target);
             }
-            optimizer.groups.push(Group {
-                lr: rule.lr(),
-                rule,
-                count: tensors.len(),
-            });
-            let whole = |tensor: Tensor| Target {
-                segments: std::iter::once(0..tensor.len()).collect(),
-                tensor,
-            };
-            optimizer.targets.extend(tensors.into_iter().map(whole));
+            optimizer.groups.push(Group { rule, lr, count });
         }
-        optimizer.set_clip(clip)?;
+        check_names(&optimizer.common, &optimizer.targets)?;
         Ok(optimizer)
     }
 
@@ -155,43 +126,60 @@ impl Optimizer {
 
     /// Largest norm of the gradient; it is scaled down to it. `None`: any.
     pub fn clip(&self) -> Option<f64> {
-        self.clip
+        self.common.clip
     }
 
     /// Changes the largest norm from the next step on.
     pub fn set_clip(&mut self, clip: Option<f64>) -> Result<()> {
         clip.map_or(Ok(()), |clip| checks::positive("clip", clip))?;
-        self.clip = clip;
+        self.common.clip = clip;
         Ok(())
     }
 
     /// Its schedule.
     pub fn schedule(&self) -> Option<&Schedule> {
-        self.schedule.as_ref()
+        self.common.schedule.as_ref()
     }
 
     /// Changes the schedule from the next step on; steps count from the optimizer's first.
     pub fn set_schedule(&mut self, schedule: Schedule) -> Result<()> {
         schedule.validate("schedule")?;
         schedule.complete()?;
-        self.schedule = Some(schedule);
+        self.common.schedule = Some(schedule);
         Ok(())
     }
 
-    /// Bytes that the states take.
+    /// The options that all optimizers have.
+    pub fn common(&self) -> &Common {
+        &self.common
+    }
+
+    /// Bytes that the states take; the 256 values of a code and the count of steps are not counted.
     pub fn state_bytes(&self) -> usize {
-        match &self.states {
-            States::F32(states) => 4 * elements(states),
-            States::F64(states) => 8 * elements(states),
-        }
+        let parts = self.targets.iter().flat_map(|target| &target.parts);
+        parts.map(|part| part.state.bytes()).sum()
     }
 
-    pub(super) fn states(&self) -> &States {
-        &self.states
+    /// Bytes of the states a parameter.
+    pub fn bytes_per_parameter(&self) -> f64 {
+        let count: usize = self.targets().map(Tensor::len).sum();
+        self.state_bytes() as f64 / count.max(1) as f64
     }
 
-    pub(super) fn states_mut(&mut self) -> &mut States {
-        &mut self.states
+    pub(super) fn tensors(&self) -> &[Target] {
+        &self.targets
+    }
+
+    pub(super) fn tensors_mut(&mut self) -> &mut [Target] {
+        &mut self.targets
+    }
+
+    pub(super) fn norms(&self) -> &Norms {
+        &self.norms
+    }
+
+    pub(super) fn set_norms(&mut self, norms: Norms) {
+        self.norms = norms;
     }
 
     pub(super) fn set_steps(&mut self, steps: u64) {
@@ -212,42 +200,27 @@ impl Optimizer {
         if !norm.is_finite() {
             return Err(not_finite(norm, step));
         }
-        let scale = clip_scale(norm, self.clip);
-        let factor = self.schedule.as_ref().map_or(1.0, |s| s.factor(step));
+        let clipped = clip_scale(norm, self.common.clip);
+        let scale = clipped.min(self.norms.factor(norm, self.common.percentile));
+        let factor = self.schedule().map_or(1.0, |s| s.factor(step));
         let mut average = average;
-        let mut index = 0;
+        let mut targets = self.targets.iter_mut().zip(grads);
         for group in &self.groups {
+            let max_unorm = group.rule.max_unorm().unwrap_or(self.common.max_unorm);
             let numbers = Numbers {
                 lr: group.lr * factor,
                 scale,
+                max_unorm,
+                skip_zeros: self.common.skip_zeros,
                 step,
             };
-            for _ in 0..group.count {
-                let (Some(target), Some(Some(grad))) = (self.targets.get(index), grads.get(index))
-                else {
-                    index += 1;
-                    continue;
-                };
+            for (target, grad) in targets.by_ref().take(group.count) {
                 let average = average.take();
-                match &mut self.states {
-                    States::F32(states) => step_one::<f32>(
-                        &*group.rule,
-                        target,
-                        &mut states[index],
-                        grad,
-                        average,
-                        numbers,
-                    )?,
-                    States::F64(states) => step_one::<f64>(
-                        &*group.rule,
-                        target,
-                        &mut states[index],
-                        grad,
-                        average,
-                        numbers,
-                    )?,
+                let Some(grad) = grad else { continue };
+                match target.tensor.dtype() {
+                    DType::F64 => target.step::<f64>(&*group.rule, grad, average, numbers)?,
+                    _ => target.step::<f32>(&*group.rule, grad, average, numbers)?,
                 }
-                index += 1;
             }
         }
         self.steps = step;
@@ -299,20 +272,6 @@ impl Group {
     }
 }
 
-/// So many states of `len` elements.
-fn zeros<T: Real>(len: usize, names: usize) -> Vec<Vec<T>> {
-    let zeros = |_| {
-        let state = vec![T::ZERO; len];
-        memory::large_pages(&state);
-        state
-    };
-    (0..names).map(zeros).collect()
-}
-
-fn elements<T>(states: &[Vec<Vec<T>>]) -> usize {
-    states.iter().flatten().map(Vec::len).sum()
-}
-
 /// The one dtype of all, f32 or f64.
 fn dtype_of<'a>(mut targets: impl Iterator<Item = &'a Tensor>) -> Result<DType> {
     let wrong = |message: String| Error::Value {
@@ -338,52 +297,6 @@ fn dtype_of<'a>(mut targets: impl Iterator<Item = &'a Tensor>) -> Result<DType> 
     }
 }
 
-/// The Euclidean norm of all gradients together.
-pub fn grad_norm(grads: &[Option<Tensor>]) -> Result<f64> {
-    let mut total = 0.0;
-    for grad in grads.iter().flatten() {
-        total += match grad.dtype() {
-            DType::F64 => grad.with_slice::<f64, _>("norm", sum_squares)?,
-            _ => grad.with_slice::<f32, _>("norm", sum_squares)?,
-        };
-    }
-    Ok(total.sqrt())
-}
-
-/// Gradients scaled down so that their norm together is at most `max_norm` (> 0), and the norm before. NaN or infinity is an error.
-pub fn clip_grad_norm(
-    grads: &[Option<Tensor>],
-    max_norm: f64,
-) -> Result<(Vec<Option<Tensor>>, f64)> {
-    if !(max_norm > 0.0 && max_norm.is_finite()) {
-        return Err(Error::Value {
-            what: "the largest norm",
-            message: format!("must be a finite number > 0, got {max_norm}"),
-        });
-    }
-    let norm = grad_norm(grads)?;
-    if !norm.is_finite() {
-        return Err(Error::Value {
-            what: "gradients",
-            message: "hold NaN or infinity".into(),
-        });
-    }
-    let scale = clip_scale(norm, Some(max_norm));
-    let scaled = |grad: &Option<Tensor>| {
-        grad.as_ref()
-            .map(|grad| Tensor::combine(&[(scale, grad)]))
-            .transpose()
-    };
-    Ok((grads.iter().map(scaled).collect::<Result<_, _>>()?, norm))
-}
-
-fn clip_scale(norm: f64, clip: Option<f64>) -> f64 {
-    match clip {
-        Some(clip) if norm > clip => clip / norm,
-        _ => 1.0,
-    }
-}
-
 fn not_finite(norm: f64, step: u64) -> Error {
     Error::Numeric {
         step,
@@ -391,49 +304,4 @@ fn not_finite(norm: f64, step: u64) -> Error {
         value: if norm.is_nan() { "NaN" } else { "inf" },
         op: "unknown".into(),
     }
-}
-
-#[derive(Clone, Copy)]
-struct Numbers {
-    lr: f64,
-    scale: f64,
-    step: u64,
-}
-
-fn step_one<T: Real>(
-    rule: &(impl RuleOn<T> + ?Sized),
-    target: &Target,
-    states: &mut [Vec<T>],
-    grad: &Tensor,
-    average: Option<(&Tensor, f64)>,
-    Numbers { lr, scale, step }: Numbers,
-) -> Result<()> {
-    let mut one = |p: &mut [T], g: &[T], mut average: Option<(&mut [T], f64)>| {
-        for range in &target.segments {
-            let mut parts = states.iter_mut().map(|s| &mut s[range.clone()]);
-            let mut part = || parts.next().unwrap_or_default();
-            rule.step(StepInput {
-                p: &mut p[range.clone()],
-                g: &g[range.clone()],
-                states: [part(), part(), part()],
-                average: average
-                    .as_mut()
-                    .map(|(e, decay)| (&mut e[range.clone()], *decay)),
-                lr,
-                scale,
-                step,
-            });
-        }
-    };
-    grad.with_slice::<T, _>("optimizer", |g| {
-        let Some((average, decay)) = average else {
-            return params::update_tensor::<T>(&target.tensor, |p| one(p, g, None));
-        };
-        let mut inner = Ok(());
-        params::update_tensor::<T>(&target.tensor, |p| {
-            inner = params::update_tensor::<T>(average, |e| one(p, g, Some((e, decay))));
-        })?;
-        inner
-    })??;
-    Ok(())
 }

@@ -1,11 +1,11 @@
 //! The contract of every optimizer in `optim::ALL`: it converges, repeats bit for bit, goes on bit for bit from
 //! disk, rests at learning rate 0, and a gradient with NaN changes nothing. Golden steps are in
-//! `tests/golden_optim.rs`.
+//! `tests/golden.rs`.
 
 use rhapsode_models::{
     Error,
     checkpoint::Checkpoint,
-    optim::{self, Choice, Kind, Optimizer, Schedule, Shape, clip_grad_norm},
+    optim::{self, Choice, Common, Kind, Optimizer, Schedule, Shape, clip_grad_norm},
 };
 use rhapsode_tensor::{DType, Tensor, params::Params, random::Stream};
 use serde_json::{Value, json};
@@ -285,7 +285,7 @@ fn each_says_its_states_and_options() {
         assert_eq!(again.options(), optimizer.groups()[0].rule.options());
         let text = |options| kind.make(options).unwrap_err().to_string();
         assert!(
-            text(json!({ "bits": 8 })).contains("`bits`: 8 is not there yet"),
+            text(json!({ "bits": 16 })).contains("`bits`: must be 8 or 32, got 16"),
             "{}",
             kind.name
         );
@@ -317,7 +317,12 @@ fn groups_have_rules_of_their_own_and_share_clip_and_schedule() {
         (rule(0.25), vec![ones(1), ones(2)]),
     ];
     let schedule = Schedule::from(Shape::Constant);
-    let mut optimizer = Optimizer::grouped(groups, Some(2.0), Some(schedule)).unwrap();
+    let common = Common {
+        clip: Some(2.0),
+        schedule: Some(schedule),
+        ..Common::default()
+    };
+    let mut optimizer = Optimizer::grouped(groups, common).unwrap();
     let grads = [1, 1, 2].map(|n| Some(ones(n)));
     assert_eq!(optimizer.step(&grads, None).unwrap(), 2.0);
     assert_eq!(

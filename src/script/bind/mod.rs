@@ -19,6 +19,7 @@ mod optim_parts;
 mod output;
 mod plot;
 mod progress;
+mod quantize;
 pub(crate) mod report;
 mod rich;
 pub(crate) mod run;
@@ -59,6 +60,7 @@ pub(crate) fn all(library: &mut Library) {
     ode::bind(library);
     optim::bind(library);
     optim_parts::bind(library);
+    quantize::bind(library);
     flow::bind(library);
     run::bind(library);
     data::bind(library);

@@ -53,12 +53,15 @@ impl Object for Choice {
 
     fn text(&self) -> String {
         let rule = &self.0.rule;
-        let clip = self.0.clip.map(|clip| format!(", clip {clip}"));
-        let schedule = self.0.schedule.as_ref().map(|s| format!(", schedule {s}"));
+        let common = &self.0.common;
+        let bits = (common.bits != 32).then(|| format!(", {} bits", common.bits));
+        let clip = common.clip.map(|clip| format!(", clip {clip}"));
+        let schedule = common.schedule.as_ref().map(|s| format!(", schedule {s}"));
         format!(
-            "optim::{} {}{}{}",
+            "optim::{} {}{}{}{}",
             rule.name(),
             rule.options(),
+            bits.unwrap_or_default(),
             clip.unwrap_or_default(),
             schedule.unwrap_or_default()
         )
@@ -87,11 +90,14 @@ impl Object for Working {
             .map(|group| group.lr().to_string())
             .collect();
         let schedule = optimizer.schedule().map(|s| format!(", schedule {s}"));
+        let bits =
+            (optimizer.common().bits != 32).then(|| format!(", {} bits", optimizer.common().bits));
         format!(
-            "Optimizer {}: {count} parameters, {} steps, lr {}{}",
+            "Optimizer {}: {count} parameters, {} steps, lr {}{}{}",
             optimizer.name(),
             optimizer.steps(),
             rates.join(" | "),
+            bits.unwrap_or_default(),
             schedule.unwrap_or_default()
         )
     }
@@ -203,7 +209,7 @@ fn at_work(page: &Page, list: Array, map: &Map) -> Outcome<Working> {
     } else {
         vec![(choice.rule, parameters(list, "parameter")?)]
     };
-    let optimizer = Optimizer::grouped(groups, choice.clip, choice.schedule);
+    let optimizer = Optimizer::grouped(groups, choice.common);
     Ok(Working::new(raise(optimizer)?))
 }
 
@@ -229,11 +235,7 @@ fn group(
         return Err(of_group(Fault::value("`params` must be given")).into());
     };
     let own = options::read_data(&page.own, &map).map_err(of_group)?;
-    let mut all = common.clone();
-    for key in ["bits", "clip", "schedule"] {
-        all.remove(key);
-    }
-    let mut options = options::read_data(&page.own, &all)?;
+    let (mut options, _) = (page.kind).split(options::read_data(&page.all, common)?);
     if let (Value::Object(options), Value::Object(own)) = (&mut options, own) {
         options.extend(own);
     }
@@ -412,9 +414,16 @@ fn numbers(library: &mut Library) {
         .property::<Working>(
             "state_bytes",
             "int",
-            "Bytes that the optimizer's state takes.",
+            "Bytes that the optimizer's state takes; the 256 values of an 8-bit code are not counted.",
         )
         .call(|opt: &mut Working| lock(&opt.0).state_bytes() as i64);
+    library
+        .property::<Working>(
+            "bytes_per_parameter",
+            "float",
+            "Bytes of the optimizer's state a parameter: of Adam 8 with 32 bits, 2 + 8 / block with 8.",
+        )
+        .call(|opt: &mut Working| lock(&opt.0).bytes_per_parameter());
     library
         .property::<Working>("steps", "int", "Steps taken.")
         .call(|opt: &mut Working| lock(&opt.0).steps() as i64);

@@ -24,6 +24,7 @@ pub mod mlp;
 mod norm;
 pub mod paths;
 pub mod pooling;
+pub mod quantize;
 mod reduce;
 pub mod resize;
 pub mod s4d;

@@ -290,6 +290,13 @@ fn lanes_of<T: Float>(x: &[T], start: T, f: impl Fn(T, T) -> T, join: impl Fn(T,
             *lane = f(*lane, *v);
         }
     }
+    let all = fold(lanes, &join);
+    join(all, rest)
+}
+
+/// The lanes in one, halves onto halves.
+#[inline(always)]
+fn fold<T: Float>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
     let mut width = LANES / 2;
     while width > 0 {
         for i in 0..width {
@@ -297,5 +304,5 @@ fn lanes_of<T: Float>(x: &[T], start: T, f: impl Fn(T, T) -> T, join: impl Fn(T,
         }
         width /= 2;
     }
-    join(lanes[0], rest)
+    lanes[0]
 }
