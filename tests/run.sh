@@ -2,7 +2,7 @@
 # Runs everything that must hold, in order, and stops at the first thing that does not:
 # format, lints, documentation, Rust tests with the examples in the documentation, the language suite, random cells,
 # every script in scripts/ at reduced size, and the kernel against Jupyter's own clients (which come from PyPI). Needs Rust
-# (rustup), a C and a C++ compiler and Python 3 with venv.
+# (rustup), a C and a C++ compiler and Python 3 with venv; Chromium is installed where there is none and apt-get may do it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
