@@ -178,9 +178,11 @@ fn lanes<T: Float>(x: &[T], f: impl Fn(T, T) -> T) -> T {
     fold(lanes, |a, b| a + b) + rest
 }
 
+/// Folds lanes into one value, halving them.
 #[inline(always)]
-fn fold<T: Float>(mut lanes: [T; LANES], f: impl Fn(T, T) -> T) -> T {
-    let mut width = LANES / 2;
+pub(crate) fn fold<T: Float, const N: usize>(mut lanes: [T; N], f: impl Fn(T, T) -> T) -> T {
+    const { assert!(N.is_power_of_two()) };
+    let mut width = N / 2;
     while width > 0 {
         for i in 0..width {
             lanes[i] = f(lanes[i], lanes[i + width]);
