@@ -294,10 +294,11 @@ fn lanes_of<T: Float>(x: &[T], start: T, f: impl Fn(T, T) -> T, join: impl Fn(T,
     join(all, rest)
 }
 
-/// The lanes in one, halves onto halves.
+/// Folds lanes into one value, halving them.
 #[inline(always)]
-fn fold<T: Float>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
-    let mut width = LANES / 2;
+pub(crate) fn fold<T: Float, const N: usize>(mut lanes: [T; N], join: impl Fn(T, T) -> T) -> T {
+    const { assert!(N.is_power_of_two()) };
+    let mut width = N / 2;
     while width > 0 {
         for i in 0..width {
             lanes[i] = join(lanes[i], lanes[i + width]);

@@ -16,7 +16,7 @@ use super::{Discretization, Form, OP};
 use crate::{
     Real, Result, Tensor,
     pool::{self, Ptr},
-    simd::math::Float,
+    simd::{kernels::fold, math::Float},
     tape::Grads,
     tensor::{buffer, with_slices},
 };
@@ -203,16 +203,10 @@ crate::simd! {
     }
 }
 
+/// The sum of lanes.
 #[inline(always)]
-fn sum<T: Float>(mut lanes: [T; LANES]) -> f64 {
-    let mut n = LANES / 2;
-    while n > 0 {
-        for k in 0..n {
-            lanes[k] = lanes[k] + lanes[k + n];
-        }
-        n /= 2;
-    }
-    lanes[0].to_f64()
+fn sum<T: Float>(lanes: [T; LANES]) -> f64 {
+    fold(lanes, |a, b| a + b).to_f64()
 }
 
 /// Number `i` of pairs.

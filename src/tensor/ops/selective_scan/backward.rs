@@ -192,13 +192,7 @@ crate::simd! {
     /// `out_i = ` the sum of lanes `i`, which are cleared.
     fn add_up<T: Float>(lanes: &mut [Lanes<T>], out: &mut [T]) {
         for (lanes, out) in lanes.iter_mut().zip(out) {
-            let mut sum = *lanes;
-            let mut n = LANES / 2;
-            while n > 0 {
-                for k in 0..n { sum[k] = sum[k] + sum[k + n] }
-                n /= 2;
-            }
-            *out = sum[0];
+            *out = kernels::fold(*lanes, |a, b| a + b);
             *lanes = [T::ZERO; LANES];
         }
     }
