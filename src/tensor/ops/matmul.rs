@@ -256,13 +256,12 @@ fn batched<T: Real>(
     let (ta, tb) = (is_transposed(&a), is_transposed(&b));
     with_storage::<T, _>(&a, |xa| {
         with_storage::<T, _>(&b, |xb| {
-            for i in 0..count {
-                let (pa, pb) = (
-                    if count == 1 { 0 } else { wide_a[i] },
-                    if count == 1 { 0 } else { wide_b[i] },
-                );
-                let xa = &xa[pa * (m * k)..];
-                let xb = &xb[pb * (k * n)..];
+            let operands = |i: usize| {
+                let (pa, pb) = match count {
+                    1 => (0, 0),
+                    _ => (wide_a[i], wide_b[i]),
+                };
+                let (xa, xb) = (&xa[pa * (m * k)..], &xb[pb * (k * n)..]);
                 let left = if ta {
                     Matrix::transposed(xa, m)
                 } else {
@@ -273,6 +272,13 @@ fn batched<T: Real>(
                 } else {
                     Matrix::rows(xb, n)
                 };
+                (left, right)
+            };
+            if count >= MANY && m * k * n <= BLOCK && !out.is_empty() {
+                return many(count, [m, k, n], operands, &mut out);
+            }
+            for i in 0..count {
+                let (left, right) = operands(i);
                 gemm_parallel(m, k, n, left, right, &mut out[i * m * n..(i + 1) * m * n])?;
             }
             Ok::<(), Error>(())
@@ -283,6 +289,29 @@ fn batched<T: Real>(
         shape,
         &candle_core::Device::Cpu,
     )?)
+}
+
+/// From this many products on each is one thread's: to cut every one of them would wake the others as often.
+const MANY: usize = 4;
+
+/// Many small products, `out[i] = a[i] b[i]`, side by side. An interrupt is an error.
+fn many<'a, T: Real>(
+    count: usize,
+    [m, k, n]: [usize; 3],
+    operands: impl Fn(usize) -> (Matrix<'a, T>, Matrix<'a, T>) + Sync,
+    out: &mut [T],
+) -> Result<()> {
+    let stop = interrupt::poll();
+    pool::for_each_costly_piece(out, m * n, k, |start, out| {
+        for (i, out) in out.chunks_exact_mut(m * n).enumerate() {
+            if stop.requested() {
+                return;
+            }
+            let (left, right) = operands(start / (m * n) + i);
+            gemm(m, k, n, left, right, out, false);
+        }
+    });
+    interrupt::check()
 }
 
 /// Whether a matrix lies in memory as its transpose would.

@@ -1,5 +1,7 @@
 //! The whole network in one operation against its layers, and that results do not depend on the number of threads.
 
+use std::io::Write;
+
 use rhapsode_tensor::{
     DType, Tensor, grad, no_grad,
     ops::{
@@ -121,10 +123,7 @@ fn print_bits() {
                 .wrapping_mul(0x0100_0000_01b3)
                 .rotate_left(17)
         });
-        #[allow(clippy::disallowed_macros)]
-        {
-            println!("bits of {name}: {hash:016x}");
-        }
+        writeln!(std::io::stdout(), "bits of {name}: {hash:016x}").unwrap();
     };
     let draw = |name: &str, shape: &[usize]| Stream::new(3, name).randn(shape, DType::F32).unwrap();
     let p = parameters(&[3, 128, 128, 2], DType::F32);
