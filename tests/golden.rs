@@ -360,7 +360,9 @@ fn golden_optim_8bit_state_bytes() {
 /// The factor shows in a plain step of rate 1 from 0.
 #[test]
 fn golden_optim_8bit_percentile_clip() {
-    let file = golden("percentile_clip");
+    let mut file = golden("percentile_clip");
+    // The file has nine digits of two norms and of their quotient, each off by up to 5e-9: more than its tolerance.
+    file["rtol"] = json!(file["rtol"].as_f64().unwrap() + 3.0 * 5e-9);
     let percentiles = list(&file["inputs"]["percentiles"]);
     for (percentile, want) in percentiles.iter().zip(list(&file["expected"]["factors"])) {
         let options = json!({ "lr": 1.0, "percentile": percentile });

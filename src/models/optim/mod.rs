@@ -12,6 +12,7 @@ mod choice;
 mod clip;
 mod common;
 mod ema;
+mod kept;
 mod lamb;
 mod lars;
 mod lion;

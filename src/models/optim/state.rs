@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use rhapsode_tensor::{DType, Tensor, ops::quantize::Blocks, tape::Label};
+use rhapsode_tensor::{DType, Tensor, tape::Label};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -16,9 +16,9 @@ use super::{
     Common, Kind, Optimizer, Rule, Schedule, StateKind,
     clip::Norms,
     ema::assign,
-    target::{Part, State},
+    kept::{Kept, Wanted, bad, look_up, write},
 };
-use crate::{Error, Result, checkpoint::Checkpoint};
+use crate::{Result, checkpoint::Checkpoint};
 
 /// The kind of its checkpoints.
 pub const KIND: &str = "optimizer";
@@ -54,13 +54,6 @@ struct SavedGroup {
     options: Value,
     lr: f64,
     count: usize,
-}
-
-fn bad(message: String) -> Error {
-    Error::Value {
-        what: "checkpoint",
-        message,
-    }
 }
 
 impl Optimizer {
@@ -160,6 +153,7 @@ impl Optimizer {
         let mut found = Vec::new();
         for (i, (target, kinds)) in self.tensors().iter().zip(self.kinds()).enumerate() {
             let single = target.parts.len() == 1;
+            let writings = saved.common.writings(kinds, "")?;
             let mut states = Vec::new();
             for (j, part) in target.parts.iter().enumerate() {
                 let count = [part.range.len()];
@@ -167,15 +161,10 @@ impl Optimizer {
                 let mut of_part = Vec::new();
                 for (k, kind) in kinds.iter().enumerate() {
                     let key = key(i, (!single).then_some(j), kind.name);
-                    of_part.push(Kept::find(
-                        checkpoint,
-                        saved,
-                        &key,
-                        kinds,
-                        k,
-                        dims,
-                        &target.tensor,
-                    )?);
+                    let writing = writings.get(k);
+                    let (key, dtype) = (key.as_str(), target.tensor.dtype());
+                    let wanted = Wanted { key, dims, dtype };
+                    of_part.push(Kept::find(checkpoint, wanted, writing)?);
                 }
                 states.push(of_part);
             }
@@ -236,130 +225,6 @@ fn label(saved: &SavedLabel) -> Label {
         kind: saved.kind.clone(),
         keep_32bit: saved.keep_32bit,
     }
-}
-
-/// Adds state `k` of a part under a name.
-fn write(
-    state: &State,
-    k: usize,
-    key: String,
-    dims: &[usize],
-    tensors: &mut Vec<(String, Tensor)>,
-) -> Result<()> {
-    match state {
-        State::F32(states) => tensors.push((key, Tensor::from_vec(states[k].clone(), dims)?)),
-        State::F64(states) => tensors.push((key, Tensor::from_vec(states[k].clone(), dims)?)),
-        State::Eight(blocks) => {
-            let (codes, absmax) = (blocks[k].codes().to_vec(), blocks[k].absmax().to_vec());
-            let count = [absmax.len()];
-            tensors.push((format!("{key}.codes"), Tensor::from_vec(codes, dims)?));
-            tensors.push((format!("{key}.absmax"), Tensor::from_vec(absmax, &count)?));
-        }
-    }
-    Ok(())
-}
-
-/// A state as it was kept.
-enum Kept {
-    Full(Tensor),
-    Eight(Blocks),
-}
-
-impl Kept {
-    fn find(
-        checkpoint: &Checkpoint,
-        saved: &Saved,
-        key: &str,
-        kinds: &[StateKind],
-        k: usize,
-        dims: &[usize],
-        target: &Tensor,
-    ) -> Result<Self> {
-        let codes = format!("{key}.codes");
-        if !checkpoint.tensors.iter().any(|(name, _)| *name == codes) {
-            let state = look_up(checkpoint, key, dims, target.dtype())?;
-            return Ok(Self::Full(state.clone()));
-        }
-        let writing = saved.common.writings(kinds, "")?;
-        let Some(writing) = writing.get(k) else {
-            return Err(bad(format!("state `{key}` is unknown")));
-        };
-        let count = [target_count(dims)?.div_ceil(writing.block)];
-        let absmax = look_up(checkpoint, &format!("{key}.absmax"), &count, DType::F32)?;
-        let codes = look_up(checkpoint, &codes, dims, DType::U8)?;
-        let codes = codes.with_slice::<u8, _>("optimizer", <[u8]>::to_vec)?;
-        let absmax = absmax.with_slice::<f32, _>("optimizer", <[f32]>::to_vec)?;
-        Ok(Self::Eight(Blocks::from_parts(codes, absmax, *writing)?))
-    }
-
-    /// Writes it as the part keeps its states, converted where it was kept otherwise.
-    fn write(self, part: &mut Part, k: usize) -> Result<()> {
-        match (&mut part.state, self) {
-            (State::F32(states), Kept::Full(kept)) => copy(&kept, &mut states[k]),
-            (State::F64(states), Kept::Full(kept)) => copy(&kept, &mut states[k]),
-            (State::F32(states), Kept::Eight(kept)) => {
-                kept.dequantize(&mut states[k]);
-                Ok(())
-            }
-            (State::F64(states), Kept::Eight(kept)) => {
-                kept.dequantize(&mut states[k]);
-                Ok(())
-            }
-            (State::Eight(blocks), Kept::Eight(kept)) => {
-                let own = *blocks[k].writing();
-                let same = (own.block, own.code) == (kept.writing().block, kept.writing().code);
-                blocks[k] = if same {
-                    Blocks::from_parts(kept.codes().to_vec(), kept.absmax().to_vec(), own)?
-                } else {
-                    let mut values = vec![0f32; kept.codes().len()];
-                    kept.dequantize(&mut values);
-                    Blocks::of(&values, own)
-                };
-                Ok(())
-            }
-            (State::Eight(blocks), Kept::Full(kept)) => {
-                let own = *blocks[k].writing();
-                if !kept.is_finite()? {
-                    return Err(bad("holds a state with NaN or infinity".into()));
-                }
-                blocks[k] = match kept.dtype() {
-                    DType::F64 => kept.with_slice::<f64, _>("optimizer", |x| Blocks::of(x, own))?,
-                    _ => kept.with_slice::<f32, _>("optimizer", |x| Blocks::of(x, own))?,
-                };
-                Ok(())
-            }
-        }
-    }
-}
-
-fn target_count(dims: &[usize]) -> Result<usize> {
-    Ok(rhapsode_tensor::memory::count("optimizer", dims)?)
-}
-
-fn look_up<'a>(
-    checkpoint: &'a Checkpoint,
-    name: &str,
-    dims: &[usize],
-    dtype: DType,
-) -> Result<&'a Tensor> {
-    let found = checkpoint.tensors.iter().find(|(n, _)| n == name);
-    let Some((_, tensor)) = found else {
-        return Err(bad(format!("tensor `{name}` is missing")));
-    };
-    if tensor.dims() != dims || tensor.dtype() != dtype {
-        let message = format!(
-            "tensor `{name}` is {:?} {}, expected {dims:?} {}",
-            tensor.dims(),
-            tensor.dtype().as_str(),
-            dtype.as_str()
-        );
-        return Err(bad(message));
-    }
-    Ok(tensor)
-}
-
-fn copy<T: rhapsode_tensor::Real>(from: &Tensor, to: &mut [T]) -> Result<()> {
-    Ok(from.with_slice::<T, _>("optimizer", |from| to.copy_from_slice(from))?)
 }
 
 fn read(checkpoint: &Checkpoint) -> Result<Saved> {

@@ -79,7 +79,11 @@ fn behind<'a>(reference: &'a Reference, what: &Dynamic) -> Vec<&'a Entry> {
         return named(&name);
     }
     if let Some(choice) = what.read_lock::<Choice>() {
-        return named(&format!("optim::{}", choice.0.rule.name()));
+        let mut found = named(&format!("optim::{}", choice.0.rule.name()));
+        if choice.0.common.bits == 8 {
+            found.extend(named("optim::quantize"));
+        }
+        return found;
     }
     let id = what.type_id();
     // A method that gives the like, as `reflow` does, has a paper of its own.

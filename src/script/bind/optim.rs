@@ -150,7 +150,8 @@ fn page(kind: &'static Kind) -> Page {
     let text = format!(
         "Optimizer: {}.\n\n    {equation}\n\n{}\n\n\
         Without parameters it is a choice for `fit`; with parameters it is at work on them. They are an array of \
-        trainable tensors, or of groups `#{{ params: [..], lr: .. }}` with options of their own.\n\n\
+        trainable tensors, or of groups `#{{ params: [..], lr: .. }}` with options of their own. With `bits: 8` its state takes a \
+        byte a number and a scale a block (arXiv 2110.02861).\n\n\
         ```rhai\n\
         let w = param(ones([2]));\n\
         let opt = optim::{name}([w], #{{ lr: 0.01 }});\n\

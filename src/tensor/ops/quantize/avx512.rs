@@ -48,63 +48,117 @@ pub(super) fn decode(book: &Codebook, codes: &[u8], absmax: f32, out: &mut [f32]
     }
 }
 
-/// The codes nearest to `x / absmax`, at least `least` where x > 0, 16 at a time.
+/// Numbers that are encoded side by side, four registers: a search is a chain of dependent steps, and four of them fill the
+/// time that one waits.
+const SIDE: usize = 64;
+
+/// The codes nearest to `x / absmax`, at least `least` where x > 0.
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
 pub(super) fn encode(book: &Codebook, x: &[f32], absmax: f32, least: f32, codes: &mut [u8]) {
     let n = x.len().min(codes.len());
-    let (scale, least) = (_mm512_set1_ps(absmax), _mm512_set1_ps(least));
-    // SAFETY: every row has 16 floats.
-    let rows: [__m512; 20] =
-        std::array::from_fn(|i| unsafe { _mm512_loadu_ps(book.levels.0[i].as_ptr()) });
-    for at in (0..n).step_by(16) {
-        let left = (n - at).min(16);
-        let mask = (((1u32 << left) - 1) & 0xffff) as __mmask16;
-        // SAFETY: the mask keeps what lies beyond the slices untouched.
-        unsafe {
-            let x = _mm512_maskz_loadu_ps(mask, x.as_ptr().add(at));
-            let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps());
-            let s = _mm512_div_ps(x, scale);
-            let s = _mm512_mask_max_ps(s, positive, s, least);
-            _mm_mask_storeu_epi8(codes.as_mut_ptr().add(at).cast(), mask, search(&rows, s));
-        }
+    let (x, codes) = (&x[..n], &mut codes[..n]);
+    let (parts, rest) = x.as_chunks::<SIDE>();
+    let (places, left) = codes.as_chunks_mut::<SIDE>();
+    for (x, codes) in parts.iter().zip(places) {
+        encode_64(book, x, absmax, least, codes);
     }
+    if !rest.is_empty() {
+        let (mut padded, mut found) = ([0f32; SIDE], [0u8; SIDE]);
+        padded[..rest.len()].copy_from_slice(rest);
+        encode_64(book, &padded, absmax, least, &mut found);
+        left.copy_from_slice(&found[..rest.len()]);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
+fn encode_64(book: &Codebook, x: &[f32; SIDE], absmax: f32, least: f32, codes: &mut [u8; SIDE]) {
+    let (scale, least) = (_mm512_set1_ps(absmax), _mm512_set1_ps(least));
+    let share = |i: usize| {
+        // SAFETY: four registers of 16 are 64 numbers.
+        let x = unsafe { _mm512_loadu_ps(x.as_ptr().add(16 * i)) };
+        let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps());
+        let s = _mm512_div_ps(x, scale);
+        _mm512_mask_max_ps(s, positive, s, least)
+    };
+    let found = search(&book.levels.0, [share(0), share(1), share(2), share(3)]);
+    // SAFETY: there are 64 places.
+    unsafe { _mm512_storeu_si512(codes.as_mut_ptr().cast(), found) };
 }
 
 /// Eight comparisons, each with the end that the outcomes before it lead to. Bit i of `n` is outcome i; the code has them
 /// in the other order.
+#[inline]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
-fn search(rows: &[__m512; 20], s: __m512) -> __m128i {
+fn search(rows: &[[f32; 16]; 20], s: [__m512; 4]) -> __m512i {
     let [_, r1, r2, r3, r4, r5, r6, r7] = LEVEL_ROWS;
-    let above = |end: __m512| _mm512_cmp_ps_mask::<_CMP_GT_OQ>(s, end);
-    let note = |n: __m512i, bit: i32, outcome: __mmask16| {
-        _mm512_mask_add_epi32(n, outcome, n, _mm512_set1_epi32(bit))
+    // SAFETY: every row has 16 floats.
+    let row = |i: usize| unsafe { _mm512_loadu_ps(rows[i].as_ptr()) };
+    let above = |i: usize, end: __m512| _mm512_cmp_ps_mask::<_CMP_GT_OQ>(s[i], end);
+    let note = |n: &mut __m512i, bit: i32, outcome: __mmask16| {
+        *n = _mm512_mask_add_epi32(*n, outcome, *n, _mm512_set1_epi32(bit));
     };
-    let mut n = _mm512_maskz_set1_epi32(
-        above(_mm512_broadcastss_ps(_mm512_castps512_ps128(rows[0]))),
-        1,
-    );
-    for (level, row) in [r1, r2, r3, r4].into_iter().enumerate() {
-        n = note(n, 2 << level, above(_mm512_permutexvar_ps(n, rows[row])));
+    let four = [0, 1, 2, 3];
+    let middle = _mm512_set1_ps(rows[0][0]);
+    let mut n = four.map(|i| _mm512_maskz_set1_epi32(above(i, middle), 1));
+    for (level, r) in [r1, r2, r3, r4].into_iter().enumerate() {
+        let table = row(r);
+        for i in four {
+            let end = _mm512_permutexvar_ps(n[i], table);
+            note(&mut n[i], 2 << level, above(i, end));
+        }
     }
-    let of32 = |row: usize, n: __m512i| _mm512_permutex2var_ps(rows[row], n, rows[row + 1]);
-    let fifth = above(of32(r5, n));
-    let m = note(n, 32, fifth);
-    // The permutation takes the five lowest bits; the sixth and seventh choose between registers.
-    let of64 = |row: usize| _mm512_mask_blend_ps(fifth, of32(row, n), of32(row + 2, n));
-    let sixth = above(of64(r6));
-    let m = note(m, 64, sixth);
-    let seventh = above(_mm512_mask_blend_ps(sixth, of64(r7), of64(r7 + 4)));
-    let m = note(m, 128, seventh);
-    reversed(_mm512_cvtepi32_epi8(m))
+    // The permutation takes the five lowest bits; the sixth and seventh, known as masks, choose between registers.
+    let low = n;
+    let of32 = |r: usize, i: usize| _mm512_permutex2var_ps(row(r), low[i], row(r + 1));
+    let fifth = four.map(|i| above(i, of32(r5, i)));
+    let of64 = |r: usize, i: usize| _mm512_mask_blend_ps(fifth[i], of32(r, i), of32(r + 2, i));
+    let sixth = four.map(|i| above(i, of64(r6, i)));
+    let of128 = |i: usize| _mm512_mask_blend_ps(sixth[i], of64(r7, i), of64(r7 + 4, i));
+    let seventh = four.map(|i| above(i, of128(i)));
+    for i in four {
+        note(&mut n[i], 32, fifth[i]);
+        note(&mut n[i], 64, sixth[i]);
+        note(&mut n[i], 128, seventh[i]);
+    }
+    let bytes = n.map(|n| _mm512_cvtepi32_epi8(n));
+    let all = _mm512_castsi128_si512(bytes[0]);
+    let all = _mm512_inserti32x4::<1>(all, bytes[1]);
+    let all = _mm512_inserti32x4::<2>(all, bytes[2]);
+    reversed(_mm512_inserti32x4::<3>(all, bytes[3]))
 }
 
 /// The bits of every byte in the other order.
+#[inline]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
-fn reversed(bytes: __m128i) -> __m128i {
-    let nibble = _mm_set1_epi8(15);
-    let low = _mm_setr_epi8(0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15);
-    let high = _mm_slli_epi16::<4>(low);
-    let upper = _mm_and_si128(_mm_srli_epi16::<4>(bytes), nibble);
-    let lower = _mm_and_si128(bytes, nibble);
-    _mm_or_si128(_mm_shuffle_epi8(high, lower), _mm_shuffle_epi8(low, upper))
+fn reversed(bytes: __m512i) -> __m512i {
+    let nibble = _mm512_set1_epi8(15);
+    let low = _mm512_broadcast_i32x4(_mm_setr_epi8(
+        0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15,
+    ));
+    let high = _mm512_slli_epi16::<4>(low);
+    let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), nibble);
+    let lower = _mm512_and_si512(bytes, nibble);
+    _mm512_or_si512(
+        _mm512_shuffle_epi8(high, lower),
+        _mm512_shuffle_epi8(low, upper),
+    )
+}
+
+/// The largest absolute value.
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
+pub(super) fn largest(x: &[f32]) -> f32 {
+    let (parts, rest) = x.as_chunks::<SIDE>();
+    let mut tops = [_mm512_setzero_ps(); 4];
+    for part in parts {
+        for (i, top) in tops.iter_mut().enumerate() {
+            // SAFETY: four registers of 16 are 64 numbers.
+            let x = unsafe { _mm512_loadu_ps(part.as_ptr().add(16 * i)) };
+            // A number that is none leaves the top as it is: it stands first.
+            *top = _mm512_max_ps(_mm512_abs_ps(x), *top);
+        }
+    }
+    let [a, b, c, d] = tops;
+    let top = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(a, b), _mm512_max_ps(c, d)));
+    rest.iter().fold(top, |top, x| top.max(x.abs()))
 }

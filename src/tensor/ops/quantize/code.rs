@@ -63,10 +63,10 @@ const CELLS: usize = (24 << 8) + 1;
 
 /// The cell of a number in [-1, 1].
 #[inline(always)]
-pub(super) fn cell(s: f32) -> usize {
+pub(super) fn cell(s: f32) -> u32 {
     let bits = s.to_bits();
     let size = ((bits & 0x7fff_ffff) as i32 - SMALLEST).max(0) as u32 >> CELL_SHIFT;
-    size as usize + (bits >> 31) as usize * CELLS
+    size + (bits >> 31) * CELLS as u32
 }
 
 impl Codebook {
@@ -138,7 +138,14 @@ impl Codebook {
     /// The code whose value is nearest to a number in [-1, 1]; of two as near ones the lower.
     #[inline(always)]
     pub fn nearest(&self, s: f32) -> u8 {
-        let low = self.cells.get(cell(s)).copied().unwrap_or(0);
+        self.nearest_in(cell(s) as usize, s)
+    }
+
+    /// The same where the number's cell is known.
+    #[inline(always)]
+    pub(super) fn nearest_in(&self, cell: usize, s: f32) -> u8 {
+        // A negative number has no cell where there are no negative values.
+        let low = self.cells.get(cell).copied().unwrap_or(0);
         let (end, above) = self.ends[usize::from(low)];
         if s > end { above } else { low }
     }

@@ -1,7 +1,7 @@
 //! The kernels of a block: decode, largest absolute value, encode. Portable versions, and the choice of the AVX-512 ones
 //! for f32. All give the same bits.
 
-use super::Codebook;
+use super::{Codebook, code::cell};
 use crate::simd::math::Float;
 
 /// `out = map[codes] * absmax`.
@@ -42,22 +42,24 @@ pub(crate) fn encode<T: Float>(
 const SIDE: usize = 64;
 
 fn shares<T: Float>(book: &Codebook, x: &[T], absmax: f32, least: f32, codes: &mut [u8]) {
-    let mut share = [0f32; SIDE];
+    let (mut share, mut place) = ([0f32; SIDE], [0u32; SIDE]);
     for (x, codes) in x.chunks(SIDE).zip(codes.chunks_mut(SIDE)) {
-        divide(x, absmax, least, &mut share);
-        for (code, s) in codes.iter_mut().zip(&share) {
-            *code = book.nearest(*s);
+        divide(x, absmax, least, &mut share, &mut place);
+        for ((code, s), place) in codes.iter_mut().zip(&share).zip(&place) {
+            *code = book.nearest_in(*place as usize, *s);
         }
     }
 }
 
 crate::simd! {
-    /// `out = x / absmax`, at least `least` where x > 0.
-    fn divide<T: Float>(x: &[T], absmax: f32, least: f32, out: &mut [f32]) {
+    /// `out = x / absmax`, at least `least` where x > 0, and the cells in which that lies.
+    fn divide<T: Float>(x: &[T], absmax: f32, least: f32, out: &mut [f32; SIDE], place: &mut [u32; SIDE]) {
         let scale = T::of(f64::from(absmax));
-        for (x, out) in x.iter().zip(out) {
+        for ((x, out), place) in x.iter().zip(out).zip(place) {
             let s = (*x / scale).to_f64() as f32;
-            *out = if *x > T::ZERO && s < least { least } else { s };
+            let s = if *x > T::ZERO && s < least { least } else { s };
+            *out = s;
+            *place = cell(s);
         }
     }
 }
@@ -71,13 +73,24 @@ crate::simd! {
         for chunk in chunks {
             for (lane, v) in lanes.iter_mut().zip(chunk) { if v.abs() > *lane { *lane = v.abs() } }
         }
-        for lane in lanes { if lane > top { top = lane } }
-        top
+        let mut width = SIDE / 2;
+        while width > 0 {
+            for i in 0..width { if lanes[i + width] > lanes[i] { lanes[i] = lanes[i + width] } }
+            width /= 2;
+        }
+        if lanes[0] > top { lanes[0] } else { top }
     }
 }
 
 /// The largest absolute value, at most the largest f32: what overflowed stays at the end of the range.
 pub(crate) fn largest<T: Float>(x: &[T]) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(x) = singles(x)
+        && crate::simd::level() == crate::simd::Level::Avx512
+    {
+        // SAFETY: the level was detected on this machine.
+        return unsafe { super::avx512::largest(x) }.min(f32::MAX);
+    }
     let top = largest_of(x).to_f64();
     let near = (top as f32).min(f32::MAX);
     // Rounded up, so that no share is above 1.
