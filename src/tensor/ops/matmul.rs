@@ -275,7 +275,7 @@ fn batched<T: Real>(
                 (left, right)
             };
             if count >= MANY && m * k * n <= BLOCK && !out.is_empty() {
-                return many(count, [m, k, n], operands, &mut out);
+                return many([m, k, n], operands, &mut out);
             }
             for i in 0..count {
                 let (left, right) = operands(i);
@@ -296,7 +296,6 @@ const MANY: usize = 4;
 
 /// Many small products, `out[i] = a[i] b[i]`, side by side. An interrupt is an error.
 fn many<'a, T: Real>(
-    count: usize,
     [m, k, n]: [usize; 3],
     operands: impl Fn(usize) -> (Matrix<'a, T>, Matrix<'a, T>) + Sync,
     out: &mut [T],
