@@ -26,6 +26,8 @@ def texts(cell):
         else:
             kinds = sorted(kind for kind in output["data"])
             text = "".join(output["data"]["text/plain"])
+            # A model names the path that this machine takes: `(fused network, AVX-512)`.
+            text = "\n".join(line for line in text.splitlines() if not line.startswith("  ("))
             # Drawings differ with the room: they are there.
             is_text = kinds in (["text/plain"], ["text/html", "text/plain"], ["text/markdown", "text/plain"])
             if " steps in " in text:

@@ -237,7 +237,13 @@ fn essence(output: &Value) -> Value {
     }
     let data = output["data"].as_object().unwrap();
     let kinds: Vec<&String> = data.keys().collect();
+    // A model names the path that this machine takes: `(fused network, AVX-512)`.
     let text = joined(&data["text/plain"]);
+    let text: Vec<_> = text
+        .lines()
+        .filter(|line| !line.starts_with("  ("))
+        .collect();
+    let text = text.join("\n");
     let is_picture = kinds.iter().any(|kind| kind.starts_with("image/"));
     json!([kinds, if is_picture { String::new() } else { text }])
 }

@@ -187,7 +187,7 @@ fn wrong_types() {
         Kind::Type,
         "expected string, got int",
         "0",
-        "",
+        "a map is read by its keys",
     );
 }
 

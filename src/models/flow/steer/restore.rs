@@ -439,10 +439,9 @@ mod tests {
 
     /// The largest residual, and how far what was not measured lies from the mean of the data.
     fn restored(options: &RestoreOptions) -> (f64, f64, usize) {
-        let operator = Operator::Matrix {
-            matrix: Tensor::from_vec(vec![1.0, 1.0, 0.0, 0.0], &[1, 4]).unwrap(),
-        };
-        let measured = draws(&[64, 1]).affine(0.2, 3.0).unwrap();
+        let matrix = Tensor::from_vec(vec![0.6, 0.8, 0.0, 0.0], &[1, 4]).unwrap();
+        let operator = Operator::Matrix { matrix };
+        let measured = draws(&[64, 1]).affine(0.2, 2.0).unwrap();
         let found = restore(
             &field(),
             &draws(&[64, 4]),
@@ -462,6 +461,8 @@ mod tests {
         RestoreOptions {
             method,
             steps: 40,
+            // With (1 - t)^1 the last steps of "pnp-flow" hardly look at the measurement.
+            exponent: 0.0,
             seed: Some(1),
             ..RestoreOptions::default()
         }
@@ -469,7 +470,7 @@ mod tests {
 
     #[test]
     fn every_way_meets_the_measurement_and_stays_at_the_data() {
-        // Samples that know nothing of the measurement lie about 1 from it: they sum to 4 and it is about 3.
+        // Samples that know nothing of the measurement lie about 0.9 from it: 2.8 in the mean, and it is about 2.
         for (method, most, evaluations) in [
             (Method::Projection, 1e-9, 40),
             (Method::PnpFlow, 0.2, 200),
