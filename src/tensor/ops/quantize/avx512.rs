@@ -1,5 +1,6 @@
 //! AVX-512: the 256 values and their ends lie in registers, and permutations look up 16 or 32 numbers at once. No table in
-//! memory is indexed, which on many machines is the slow part.
+//! memory is indexed, which on many machines is the slow part. Loops are written out: a closure given to `array::map` or
+//! `from_fn` would be called, not inlined, as these are compiled without the instructions.
 
 use std::arch::x86_64::*;
 
@@ -9,12 +10,14 @@ use super::{Codebook, code::LEVEL_ROWS};
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
 pub(super) fn decode(book: &Codebook, codes: &[u8], absmax: f32, out: &mut [f32]) {
     let whole = codes.len().min(out.len()) / 32 * 32;
-    // SAFETY: the tables have 256 words, eight registers of 32.
-    let table = |half: usize, i: usize| unsafe {
-        _mm512_loadu_si512(book.halves[half].as_ptr().add(32 * i).cast())
-    };
-    let low: [__m512i; 8] = std::array::from_fn(|i| table(0, i));
-    let high: [__m512i; 8] = std::array::from_fn(|i| table(1, i));
+    let (mut low, mut high) = ([_mm512_setzero_si512(); 8], [_mm512_setzero_si512(); 8]);
+    for i in 0..8 {
+        // SAFETY: the tables have 256 words, eight registers of 32.
+        unsafe {
+            low[i] = _mm512_loadu_si512(book.halves[0].as_ptr().add(32 * i).cast());
+            high[i] = _mm512_loadu_si512(book.halves[1].as_ptr().add(32 * i).cast());
+        }
+    }
     let scale = _mm512_set1_ps(absmax);
     // So that interleaving the halves within lanes gives the numbers in their order.
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
@@ -98,12 +101,14 @@ fn search(rows: &[[f32; 16]; 20], s: [__m512; 4]) -> __m512i {
     let note = |n: &mut __m512i, bit: i32, outcome: __mmask16| {
         *n = _mm512_mask_add_epi32(*n, outcome, *n, _mm512_set1_epi32(bit));
     };
-    let four = [0, 1, 2, 3];
     let middle = _mm512_set1_ps(rows[0][0]);
-    let mut n = four.map(|i| _mm512_maskz_set1_epi32(above(i, middle), 1));
+    let mut n = [_mm512_setzero_si512(); 4];
+    for i in 0..4 {
+        n[i] = _mm512_maskz_set1_epi32(above(i, middle), 1);
+    }
     for (level, r) in [r1, r2, r3, r4].into_iter().enumerate() {
         let table = row(r);
-        for i in four {
+        for i in 0..4 {
             let end = _mm512_permutexvar_ps(n[i], table);
             note(&mut n[i], 2 << level, above(i, end));
         }
@@ -111,17 +116,25 @@ fn search(rows: &[[f32; 16]; 20], s: [__m512; 4]) -> __m512i {
     // The permutation takes the five lowest bits; the sixth and seventh, known as masks, choose between registers.
     let low = n;
     let of32 = |r: usize, i: usize| _mm512_permutex2var_ps(row(r), low[i], row(r + 1));
-    let fifth = four.map(|i| above(i, of32(r5, i)));
+    let (mut fifth, mut sixth, mut seventh) = ([0; 4], [0; 4], [0; 4]);
+    for i in 0..4 {
+        fifth[i] = above(i, of32(r5, i));
+    }
     let of64 = |r: usize, i: usize| _mm512_mask_blend_ps(fifth[i], of32(r, i), of32(r + 2, i));
-    let sixth = four.map(|i| above(i, of64(r6, i)));
-    let of128 = |i: usize| _mm512_mask_blend_ps(sixth[i], of64(r7, i), of64(r7 + 4, i));
-    let seventh = four.map(|i| above(i, of128(i)));
-    for i in four {
+    for i in 0..4 {
+        sixth[i] = above(i, of64(r6, i));
+    }
+    for i in 0..4 {
+        let end = _mm512_mask_blend_ps(sixth[i], of64(r7, i), of64(r7 + 4, i));
+        seventh[i] = above(i, end);
+    }
+    let mut bytes = [_mm_setzero_si128(); 4];
+    for i in 0..4 {
         note(&mut n[i], 32, fifth[i]);
         note(&mut n[i], 64, sixth[i]);
         note(&mut n[i], 128, seventh[i]);
+        bytes[i] = _mm512_cvtepi32_epi8(n[i]);
     }
-    let bytes = n.map(|n| _mm512_cvtepi32_epi8(n));
     let all = _mm512_castsi128_si512(bytes[0]);
     let all = _mm512_inserti32x4::<1>(all, bytes[1]);
     let all = _mm512_inserti32x4::<2>(all, bytes[2]);

@@ -35,9 +35,11 @@ pub struct Codebook {
     map: [f32; CODES],
     signed: bool,
     zero: u8,
-    /// For each code the largest number that still belongs to it, and the code above: numbers beyond belong there.
-    pub(super) ends: [(f32, u8); CODES],
-    /// The lowest code of every cell of numbers; see [`cell`].
+    /// For each code the largest number that still belongs to it; numbers beyond belong to the code above.
+    pub(super) ends: [f32; CODES],
+    /// The code that has the same value as the one above it (the linear code has two zeros), which is passed over; -1: none.
+    pub(super) twin: i32,
+    /// The lowest code of every cell of numbers, see [`cell`]; and three bytes more, so that four can be read at each.
     pub(super) cells: Vec<u8>,
     /// The ends in the order of a search from the middle; see [`Levels`].
     pub(super) levels: Levels,
@@ -53,13 +55,13 @@ pub(super) struct Levels(pub [[f32; 16]; 20]);
 pub(super) const LEVEL_ROWS: [usize; 8] = [0, 1, 2, 3, 4, 5, 7, 11];
 
 /// Bits of the mantissa that tell cells apart: cells are narrower than the steps of every code.
-const CELL_SHIFT: u32 = 23 - 8;
+pub(super) const CELL_SHIFT: u32 = 23 - 8;
 
 /// Numbers below 2^-24 lie in the first cell: no end is that small.
-const SMALLEST: i32 = (127 - 24) << 23;
+pub(super) const SMALLEST: i32 = (127 - 24) << 23;
 
 /// Cells of one sign: 24 octaves and the number 1.
-const CELLS: usize = (24 << 8) + 1;
+pub(super) const CELLS: usize = (24 << 8) + 1;
 
 /// The cell of a number in [-1, 1].
 #[inline(always)]
@@ -91,7 +93,7 @@ impl Codebook {
         };
         let map: [f32; CODES] = std::array::from_fn(|i| values.get(i).map_or(1.0, |v| *v as f32));
         let ends = ends(&map);
-        let code_of = |s: f32| ends[..CODES - 1].partition_point(|(end, _)| *end < s) as u8;
+        let code_of = |s: f32| ends[..CODES - 1].partition_point(|end| *end < s) as u8;
         let lowest = |i: usize| {
             let (size, negative) = (i % CELLS, i >= CELLS);
             let bits = |size: usize| ((size as u32) << CELL_SHIFT) + SMALLEST as u32;
@@ -106,7 +108,9 @@ impl Codebook {
             zero: code_of(0.0),
             cells: (0..if signed { 2 * CELLS } else { CELLS })
                 .map(lowest)
+                .chain([0; 3])
                 .collect(),
+            twin: (map.windows(2).position(|pair| pair[0] == pair[1])).map_or(-1, |i| i as i32),
             levels: levels(&ends),
             halves: [half(0), half(16)],
             map,
@@ -146,8 +150,11 @@ impl Codebook {
     pub(super) fn nearest_in(&self, cell: usize, s: f32) -> u8 {
         // A negative number has no cell where there are no negative values.
         let low = self.cells.get(cell).copied().unwrap_or(0);
-        let (end, above) = self.ends[usize::from(low)];
-        if s > end { above } else { low }
+        if s > self.ends[usize::from(low)] {
+            low + 1 + u8::from(i32::from(low) == self.twin)
+        } else {
+            low
+        }
     }
 
     /// One of the two codes around a number: the upper one where `u`, uniform in [0, 1), is below the number's share of
@@ -203,16 +210,14 @@ fn linear(signed: bool) -> Vec<f64> {
     negative.chain([0.0, 0.0]).chain(positive).collect()
 }
 
-/// For each code the largest f32 that is nearest to it, and the next code with another value.
-fn ends(map: &[f32; CODES]) -> [(f32, u8); CODES] {
-    let mut ends = [(f32::INFINITY, 255); CODES];
+/// For each code the largest f32 that is nearest to it. Of equal values only the first is ever given: they end together.
+fn ends(map: &[f32; CODES]) -> [f32; CODES] {
+    let mut ends = [f32::INFINITY; CODES];
     for i in (0..CODES - 1).rev() {
-        // Of equal values only the first is ever given: they end together.
         ends[i] = if map[i] == map[i + 1] {
             ends[i + 1]
         } else {
-            let middle = (f64::from(map[i]) + f64::from(map[i + 1])) / 2.0;
-            (down(middle), i as u8 + 1)
+            down((f64::from(map[i]) + f64::from(map[i + 1])) / 2.0)
         };
     }
     ends
@@ -228,13 +233,13 @@ fn down(x: f64) -> f32 {
     }
 }
 
-fn levels(ends: &[(f32, u8); CODES]) -> Levels {
+fn levels(ends: &[f32; CODES]) -> Levels {
     let mut rows = [[f32::INFINITY; 16]; 20];
     for (level, &first) in LEVEL_ROWS.iter().enumerate() {
         for n in 0..1usize << level {
             let path = (0..level).fold(0, |path, i| 2 * path + (n >> i & 1));
             let index = ((2 * path + 1) << (7 - level)) - 1;
-            rows[first + n / 16][n % 16] = ends[index].0;
+            rows[first + n / 16][n % 16] = ends[index];
         }
     }
     Levels(rows)

@@ -2,13 +2,15 @@
 //! for f32. All give the same bits.
 
 use super::{Codebook, code::cell};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Level;
 use crate::simd::math::Float;
 
 /// `out = map[codes] * absmax`.
 pub(crate) fn decode<T: Float>(book: &Codebook, codes: &[u8], absmax: f32, out: &mut [T]) {
     #[cfg(target_arch = "x86_64")]
     if let Some(out) = singles_mut(out)
-        && crate::simd::level() == crate::simd::Level::Avx512
+        && crate::simd::level() == Level::Avx512
     {
         // SAFETY: the level was detected on this machine.
         return unsafe { super::avx512::decode(book, codes, absmax, out) };
@@ -29,11 +31,16 @@ pub(crate) fn encode<T: Float>(
 ) {
     let least = if floor { book.least() } else { 0.0 };
     #[cfg(target_arch = "x86_64")]
-    if let Some(x) = singles(x)
-        && crate::simd::level() == crate::simd::Level::Avx512
-    {
-        // SAFETY: the level was detected on this machine.
-        return unsafe { super::avx512::encode(book, x, absmax, least, codes) };
+    if let Some(x) = singles(x) {
+        match crate::simd::level() {
+            // SAFETY: the level was detected on this machine.
+            Level::Avx512 => {
+                return unsafe { super::avx512::encode(book, x, absmax, least, codes) };
+            }
+            // SAFETY: as above.
+            Level::Avx2 => return unsafe { super::avx2::encode(book, x, absmax, least, codes) },
+            Level::Scalar => {}
+        }
     }
     shares(book, x, absmax, least, codes);
 }
@@ -86,7 +93,7 @@ crate::simd! {
 pub(crate) fn largest<T: Float>(x: &[T]) -> f32 {
     #[cfg(target_arch = "x86_64")]
     if let Some(x) = singles(x)
-        && crate::simd::level() == crate::simd::Level::Avx512
+        && crate::simd::level() == Level::Avx512
     {
         // SAFETY: the level was detected on this machine.
         return unsafe { super::avx512::largest(x) }.min(f32::MAX);
@@ -145,7 +152,7 @@ mod tests {
                 _ => 10f32.powf(-8.0 * u),
             })
             .collect();
-        for (end, _) in book.ends.iter().filter(|(end, _)| end.is_finite()) {
+        for end in book.ends.iter().filter(|end| end.is_finite()) {
             all.extend([end.next_down(), *end, end.next_up()]);
         }
         all.extend([0.0, 1.0, 1e-30, f32::MIN_POSITIVE, 1e-42]);
@@ -160,16 +167,31 @@ mod tests {
         all
     }
 
+    /// The codes of every path that this machine has.
+    fn on_every_path(book: &Codebook, x: &[f32], absmax: f32, floor: bool) -> Vec<Vec<u8>> {
+        let least = if floor { book.least() } else { 0.0 };
+        let mut all = vec![vec![9; x.len()]; 2];
+        encode(book, x, absmax, floor, &mut all[0]);
+        shares(book, x, absmax, least, &mut all[1]);
+        #[cfg(target_arch = "x86_64")]
+        if crate::simd::level() >= Level::Avx2 {
+            let mut codes = vec![8; x.len()];
+            // SAFETY: the level was detected on this machine.
+            unsafe { super::super::avx2::encode(book, x, absmax, least, &mut codes) };
+            all.push(codes);
+        }
+        all
+    }
+
     #[test]
     fn codes_are_those_of_a_search_through_all_values_on_every_path() {
         for book in books() {
             let x = numbers(book);
-            let (mut fast, mut plain) = (vec![0; x.len()], vec![0; x.len()]);
-            encode(book, &x, 1.0, false, &mut fast);
-            shares(book, &x, 1.0, 0.0, &mut plain);
-            for ((x, fast), plain) in x.iter().zip(&fast).zip(&plain) {
-                let want = brute(book, *x);
-                assert_eq!((*fast, *plain), (want, want), "{x:e}");
+            let want: Vec<u8> = x.iter().map(|x| brute(book, *x)).collect();
+            for codes in on_every_path(book, &x, 1.0, false) {
+                for ((x, code), want) in x.iter().zip(&codes).zip(&want) {
+                    assert_eq!(code, want, "{x:e}");
+                }
             }
         }
     }
@@ -199,14 +221,12 @@ mod tests {
                 }
                 for floor in [false, true] {
                     let floor = floor && !book.signed();
-                    let least = if floor { book.least() } else { 0.0 };
-                    let (mut fast, mut plain) = (vec![9; n], vec![8; n]);
-                    encode(book, &x, top, floor, &mut fast);
-                    shares(book, &x, top, least, &mut plain);
-                    assert_eq!(fast, plain, "{n} {scale:e}");
+                    let codes = on_every_path(book, &x, top, floor);
+                    let fast = &codes[0];
+                    assert!(codes.iter().all(|codes| codes == fast), "{n} {scale:e}");
                     let (mut quick, mut slow) = (vec![0f32; n], vec![0f64; n]);
-                    decode(book, &fast, top, &mut quick);
-                    decode(book, &fast, top, &mut slow);
+                    decode(book, fast, top, &mut quick);
+                    decode(book, fast, top, &mut slow);
                     for ((code, quick), slow) in fast.iter().zip(&quick).zip(&slow) {
                         assert_eq!(*quick, book.map()[usize::from(*code)] * top);
                         assert!((f64::from(*quick) - slow).abs() <= 1e-7 * slow.abs() + 1e-45);

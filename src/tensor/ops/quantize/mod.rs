@@ -6,6 +6,8 @@
 //! those of an exact search, of two as near values the lower.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod blocks;
 mod code;
