@@ -3,6 +3,7 @@
 import copy
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,11 @@ from nbclient import NotebookClient
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 sys.path.insert(0, str(ROOT / "python"))
+
+
+def rounded(text):
+    """Numbers to two digits: the last ones differ with the instructions that a machine has."""
+    return re.sub(r"\d+\.\d{4,}", lambda number: f"{float(number[0]):.2g}", text)
 
 
 def texts(cell):
@@ -33,7 +39,7 @@ def texts(cell):
             if " steps in " in text:
                 # Whether short work shows a bar depends on the machine.
                 continue
-            found.append((kinds, text if is_text else ""))
+            found.append((kinds, rounded(text) if is_text else ""))
     return [(kind, *rest) if "took" not in "".join(map(str, rest)) else (kind,) for kind, *rest in found]
 
 
