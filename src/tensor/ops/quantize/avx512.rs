@@ -93,6 +93,10 @@ fn encode_64(book: &Codebook, x: &[f32; SIDE], absmax: f32, least: f32, codes: &
 /// in the other order.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "one index for several registers"
+)]
 fn search(rows: &[[f32; 16]; 20], s: [__m512; 4]) -> __m512i {
     let [_, r1, r2, r3, r4, r5, r6, r7] = LEVEL_ROWS;
     // SAFETY: every row has 16 floats.
