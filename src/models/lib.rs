@@ -7,7 +7,7 @@
 //! - [`data`], [`metric`]: what they learn from, and how they are judged
 //! - [`log`]: metrics on disk, as JSONL, CSV and for TensorBoard
 //! - [`observe`]: how long work reports and is stopped
-//! - [`bench`]: how near the main operations come to the machine's limits
+//! - [`mod@bench`]: how near the main operations come to the machine's limits
 //! - [`native`]: options that are no data
 //! - [`checkpoint`], [`files`]: models on disk, files that are either old or new
 
