@@ -1,7 +1,7 @@
 //! One step of optimizers with their states in 32 and in 8 bits, and what the states take of memory.
 //!
 //!     cargo run --release -p rhapsode-benches --bin optimizers             a JSON line an optimizer and width: 25 M parameters
-//!     cargo run --release -p rhapsode-benches --bin optimizers -- memory   resident memory for 1 GB of 32-bit Adam state
+//!     cargo run --release -p rhapsode-benches --bin optimizers -- memory 8 resident memory of a state that takes 1 GB in 32 bits
 //!
 //! `ms` is the median of several steps, `cpu_ms` the mean time of all cores together (on a busy machine the one that tells),
 //! `gb_s` what a step reads and writes: parameters, gradients, states.
@@ -31,7 +31,7 @@ fn shapes() -> Vec<Vec<usize>> {
 
 fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
-        Some("memory") => memory(),
+        Some("memory") => memory(std::env::args().nth(2).as_deref()),
         _ => [
             ("adamw", &[32, 8][..]),
             ("lion", &[32, 8]),
@@ -85,6 +85,7 @@ fn steps(name: &str, bits: u32) -> Result<()> {
     // The gradient is read twice: for its norm, and for the step.
     let bytes = 4 * count * 4 + 2 * optimizer.state_bytes();
     tell(json!({
+        "row": format!("{name} of {bits} bits, 25M"),
         "optimizer": name,
         "bits": bits,
         "parameters": count,
@@ -125,26 +126,24 @@ fn resident() -> f64 {
     4096.0 * pages.unwrap_or(f64::NAN)
 }
 
-/// A model whose Adam state in 32 bits is 1 GB: what making the optimizer and a step add to the process.
-fn memory() -> Result<()> {
-    let targets = |count: usize| {
-        let one = |_| Ok(Tensor::full(1.0, &[1 << 20], DType::F32)?);
-        (0..count).map(one).collect::<Result<Vec<_>>>()
+/// A model whose Adam state in 32 bits is 1 GB: what making the optimizer and a step add to the process. Each width has a
+/// process of its own, as what one frees another would take again.
+fn memory(bits: Option<&str>) -> Result<()> {
+    let Some(bits) = bits.and_then(|bits| bits.parse().ok()) else {
+        println!("expected `memory 32` or `memory 8`");
+        return Ok(());
     };
-    let mut taken = Vec::new();
     // 119 tensors of 2^20 numbers: 998 MB of state at 8 bytes a number.
-    for bits in [32, 8] {
-        let parameters = targets(119)?;
-        let grads: Vec<_> = targets(119)?.into_iter().map(Some).collect();
-        let before = resident();
-        let mut optimizer = optimizer("adam", bits, parameters)?;
-        optimizer.step(&grads, None)?;
-        let grown = resident() - before;
-        taken.push(grown);
-        tell(
-            json!({ "bits": bits, "state_bytes": optimizer.state_bytes(), "resident_bytes": grown }),
-        );
-    }
-    tell(json!({ "share": taken[1] / taken[0] }));
+    let targets = || {
+        let one = |_| Ok(Tensor::full(1.0, &[1 << 20], DType::F32)?);
+        (0..119).map(one).collect::<Result<Vec<_>>>()
+    };
+    let parameters = targets()?;
+    let grads: Vec<_> = targets()?.into_iter().map(Some).collect();
+    let before = resident();
+    let mut optimizer = optimizer("adam", bits, parameters)?;
+    optimizer.step(&grads, None)?;
+    let grown = resident() - before;
+    tell(json!({ "bits": bits, "state_bytes": optimizer.state_bytes(), "resident_bytes": grown }));
     Ok(())
 }

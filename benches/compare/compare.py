@@ -62,12 +62,14 @@ def environment(folder):
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    if subprocess.run([python, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode:
+    if subprocess.run([python, "-c", "import torch, bitsandbytes"], stderr=subprocess.DEVNULL).returncode:
         index = ["--index-url", "https://download.pytorch.org/whl/cpu"]
         install = [python, "-m", "pip", "install", "--quiet", "torch", "numpy"]
         # The index of builds without CUDA where it can be reached: a tenth of the size.
         if subprocess.run(install + index).returncode:
             subprocess.run(install, check=True)
+        # What the 8-bit optimizers are held against; without its dependencies, as torch is there.
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "bitsandbytes", "packaging"], check=True)
     return python
 
 

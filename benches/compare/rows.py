@@ -30,6 +30,14 @@ WANTS = {
     "AdamW 25M": Want(1.0, bytes=28.0 * PARAMETERS),
     # The average is read and written too, and the gradient is read before for its norm.
     "AdamW 25M, clip, EMA": Want(1.5, bytes=40.0 * PARAMETERS),
+    "s4d_layer_fwd": Want(30.0),
+    "s4d_layer_fwdbwd": Want(20.0),
+    "sscan_l2048_fwd": Want(15.0),
+    "sscan_l2048_fwdbwd": Want(15.0),
+    # With AVX2 alone 5 is enough.
+    "adamw of 8 bits, 25M": Want(10.0),
+    "lion of 8 bits, 25M": Want(10.0),
+    "momentum of 8 bits, 25M": Want(10.0),
     "quick start": Want(2.0),
     "start to first result": Want(20.0),
     "conv2d 3x3, 64 to 64, 16x28x28": Want(flops=conv(1)),
