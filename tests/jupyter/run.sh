@@ -18,14 +18,15 @@ if ! cmp -s requirements.txt "$venv/requirements.txt"; then
     cp requirements.txt "$venv/requirements.txt"
 fi
 
-if ! command -v chromium chromium-browser google-chrome >/dev/null; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
-    else
-        echo "there is no chromium: install it (Debian: apt-get install chromium fonts-dejavu-core)" >&2
-        exit 1
-    fi
+browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+if ! browser >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq &&
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null || true
+fi
+if ! browser >/dev/null; then
+    # Who may not install system packages still tests the rest.
+    echo "NOT TESTED: JupyterLab in a browser, as there is no chromium (Debian: apt-get install chromium fonts-dejavu-core)" >&2
+    set -- --ignore=test_browser.py "$@"
 fi
 
 # Nothing of the user's own Jupyter is read or written.
