@@ -28,6 +28,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
+# Seconds between the turns. PyTorch's OpenMP threads spin for some milliseconds after their last work, on a core that
+# the other side then lacks: without the pause a sample of 30 ms of ours took up to 1.4 times as long.
+PAUSE = 0.02
+
 # Programs of both sides, what each is called with, how many rounds.
 PROGRAMS = {
     "start to first result": (["run", HERE / "first.rhai", "--quiet"], [HERE / "first.py"]),
@@ -95,6 +99,7 @@ def alternate(sides, row, rounds, sample):
     for turn in range(rounds):
         # Who begins alternates too.
         for i in (0, 1) if turn % 2 == 0 else (1, 0):
+            time.sleep(PAUSE)
             samples[i].append(sides[i].seconds(row, times[i]))
     for side in sides:
         side.ask("drop", row)
@@ -136,11 +141,13 @@ def finish(name, samples, limits):
     peer, ours = map(statistics.median, samples)
     wanted = want(name)
     share = None
+    # The limits are the best of several tries; so is what is held against them.
+    least = min(samples[1])
     if wanted.flops:
-        share = wanted.flops / ours / 1e9 / limits["flops"]
+        share = wanted.flops / least / 1e9 / limits["flops"]
     elif wanted.bytes:
         # What also writes is held against updates.
-        share = wanted.bytes / ours / 1e9 / limits["read" if any(w in name for w in ("sum", "max", "mean")) else "update"]
+        share = wanted.bytes / least / 1e9 / limits["read" if any(w in name for w in ("sum", "max", "mean")) else "update"]
     row = {"name": name, "peer": "PyTorch", "peer_s": peer, "ours_s": ours, "ratio": peer / ours,
            "ratio_of_least": min(samples[0]) / min(samples[1]), "target": wanted.ratio,
            "share_of_limit": share}
@@ -170,7 +177,9 @@ def main():
     wanted = lambda name: args.rows in name or fnmatch.fnmatchcase(name, args.rows)
     ours = Side([str(binary("compare"))], env)
     twin = Side([str(python), str(HERE / "twin.py"), str(args.threads)], env)
-    limits = json.loads(ours.ask("limits"))
+    # Each answer is one short try: the best of some.
+    tries = [json.loads(ours.ask("limits")) for _ in range(10)]
+    limits = tries[0] | {name: max(one[name] for one in tries) for name in ("flops", "read", "update")}
     names = [set(side.ask("list").split("\t")) for side in (ours, twin)]
     if names[0] ^ names[1]:
         sys.exit(f"rows of one side alone: {sorted(names[0] ^ names[1])}")
