@@ -19,6 +19,7 @@ pub(crate) const FOREIGN: &[(&str, &str)] = &[
     ("mm", "Tensor.matmul"),
     ("bmm", "Tensor.matmul"),
     ("dot", "Tensor.matmul"),
+    ("ln", "Tensor.log"),
     ("swapaxes", "Tensor.permute"),
     ("moveaxis", "Tensor.permute"),
     ("size", "Tensor.shape"),
@@ -112,6 +113,7 @@ pub(crate) const FOREIGN: &[(&str, &str)] = &[
 /// Option keys of others, and what they may be called here.
 const FOREIGN_KEYS: &[(&str, &[&str])] = &[
     ("batch_size", &["batch"]),
+    ("budget", &["nfe"]),
     ("learning_rate", &["lr"]),
     ("epochs", &["steps"]),
     ("num_epochs", &["steps"]),

@@ -175,18 +175,21 @@ impl Types {
 
     fn write(&self, value: &Dynamic, out: &mut String, depth: usize) {
         const MOST: usize = 100;
+        // The deeper a list lies, the less of it tells what it is: of the trace of a search all would be a page of numbers.
+        const MOST_INSIDE: [usize; 3] = [MOST, 20, 8];
         const DEEPEST: usize = 20;
         if let Some(text) = self.of(value).and_then(|kind| (kind.text)(value)) {
             out.push_str(&text);
         } else if depth > DEEPEST {
             out.push('…');
         } else if let Some(array) = value.read_lock::<Array>() {
-            let cut = (array.len() > MOST).then(|| format!("… {} in all", array.len()));
+            let most = MOST_INSIDE[depth.min(2)];
+            let cut = (array.len() > most).then(|| format!("… {} in all", array.len()));
             self.write_list(
                 out,
                 "[",
                 "]",
-                array.iter().take(MOST).map(|item| ("", item)),
+                array.iter().take(most).map(|item| ("", item)),
                 cut,
                 depth,
             );
@@ -309,5 +312,7 @@ mod tests {
         );
         assert_eq!(show("#{b: 1, a: [2.0]}"), "#{a: [2.0], b: 1}");
         assert_eq!(show("|x| x"), "closure");
+        let inner = "1, 1, 1, 1, 1, 1, 1, 1, … 9 in all";
+        assert_eq!(show("let a = []; for i in 0..9 { a.push(1) } #{x: [a], y: a}"), format!("#{{x: [[{inner}]], y: [1, 1, 1, 1, 1, 1, 1, 1, 1]}}"));
     }
 }

@@ -44,6 +44,13 @@ pub(crate) fn explain(signature: &str, style: Style, names: &Names) -> Fault {
         _ => format!("{full} does not take ({given})"),
     };
     let mut fault = Fault::new(Kind::Type, message);
+    // A function of numbers whose like for this type has another name, as `ln` and `Tensor.log`.
+    if style == Style::Method
+        && let Some(ours) = crate::search::ours(&call.name)
+        && ours.split('.').next() == call.types.first().map(String::as_str)
+    {
+        return fault.hint(format!("here it is `{ours}`"));
+    }
     const MOST: usize = 8;
     for overload in overloads.iter().take(MOST) {
         fault = fault.hint(format!("there is {overload}"));
