@@ -7,9 +7,10 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    time::Instant,
 };
 
-use rhapsode_script::{Session, SessionOptions};
+use rhapsode_script::{Session, SessionOptions, words};
 use serde_json::{Value, json};
 
 use crate::{args::ReproduceArgs, error::Error, files, screen::Screen};
@@ -33,14 +34,21 @@ pub fn run(args: &ReproduceArgs) -> Result<ExitCode, Error> {
     let mut failed = Vec::new();
     for slug in &slugs {
         screen.lines(&format!("== {slug}"));
+        let begun = Instant::now();
         match one(args, slug)? {
             true => {}
             false => failed.push(slug.as_str()),
         }
+        screen.lines(&format!("{slug}: {}", words::duration(begun.elapsed())));
         write(&args.out)?;
     }
     let rows = rows(&args.out);
-    let met = rows.iter().filter(|row| row["verdict"] == "met").count();
+    let (met, missed): (Vec<&Value>, _) = rows.iter().partition(|row| row["verdict"] == "met");
+    for row in missed {
+        let text = |key: &str| row[key].as_str().unwrap_or_default().to_string();
+        screen.lines(&format!("missed: {}: {}", text("slug"), text("quantity")));
+    }
+    let met = met.len();
     let table = args.out.join("reproduce.md");
     screen.lines(&format!(
         "{met} of {} targets met; {}",
@@ -134,10 +142,7 @@ fn markdown(rows: &[Value]) -> String {
         let cell = |key: &str| match &row[key] {
             Value::String(text) => text.replace('|', "\\|"),
             Value::Array(values) => {
-                let short = |v: &Value| {
-                    v.as_f64()
-                        .map_or_else(|| "-".into(), |v| format!("{:.4}", v))
-                };
+                let short = |v: &Value| v.as_f64().map_or_else(|| "-".into(), words::number);
                 values.iter().map(short).collect::<Vec<_>>().join(" / ")
             }
             other => other.to_string(),
@@ -157,12 +162,12 @@ mod tests {
 
     #[test]
     fn a_table_has_a_line_a_row() {
-        let row = json!({ "slug": "a", "quantity": "x | y", "expected": "<= 1", "measured": [0.5, 2.0], "seeds": 2, "verdict": "missed" });
+        let row = json!({ "slug": "a", "quantity": "x | y", "expected": "<= 1", "measured": [0.5, 1e-9], "seeds": 2, "verdict": "missed" });
         let text = markdown(&[row]);
         let last = text.lines().last().unwrap_or_default();
         assert_eq!(
             last,
-            "| a | x \\| y | <= 1 | 0.5000 / 2.0000 | 2 | missed |"
+            "| a | x \\| y | <= 1 | 0.5000 / 1.000e-9 | 2 | missed |"
         );
     }
 }

@@ -313,6 +313,9 @@ mod tests {
         assert_eq!(show("#{b: 1, a: [2.0]}"), "#{a: [2.0], b: 1}");
         assert_eq!(show("|x| x"), "closure");
         let inner = "1, 1, 1, 1, 1, 1, 1, 1, … 9 in all";
-        assert_eq!(show("let a = []; for i in 0..9 { a.push(1) } #{x: [a], y: a}"), format!("#{{x: [[{inner}]], y: [1, 1, 1, 1, 1, 1, 1, 1, 1]}}"));
+        assert_eq!(
+            show("let a = []; for i in 0..9 { a.push(1) } #{x: [a], y: a}"),
+            format!("#{{x: [[{inner}]], y: [1, 1, 1, 1, 1, 1, 1, 1, 1]}}")
+        );
     }
 }
