@@ -35,7 +35,7 @@ impl Searcher<'_> {
     }
 
     /// The noises that a method begins with.
-    fn start(&mut self, k: usize) -> Result<Tensor> {
+    pub(super) fn start(&mut self, k: usize) -> Result<Tensor> {
         let Some(noise) = &self.options.noise else {
             return self.noise(k);
         };

@@ -39,17 +39,59 @@ pub(super) fn bind(library: &mut Library) {
         .reference(&REFERENCE)
         .call(|call: NativeCallContext, flow: Dynamic, reward: FnPtr| find(&call, &flow, reward, Map::new()))
         .call(|call: NativeCallContext, flow: Dynamic, reward: FnPtr, map: Map| find(&call, &flow, reward, map));
+    library
+        .function(
+            "flow::search_spread",
+            "(flow: RectifiedFlow | Interpolant | Flow, n: int, options?: map) -> map",
+            r#"
+            How far apart `n` walks end that begin at one noise, with the interpolant and the diffusion of the options of `flow::search`: `#{ distance, x }`, the mean
+            Euclidean distance between two of the samples, and the samples `[n, dim]`. At 0, as for the ODE (`diffusion: "zero"`), a search has nothing to choose from; two
+            independent samples show what is the most. `method` and what belongs to budgets plays no part.
+            (Kim, Yoon, Hwang, Sung 2025, arXiv 2503.19385.)
+
+            ```rhai
+            let flow = flow::from_velocity(|x, t| x * (t * 2.0 - 1.0) / ((1.0 - t) ** 2 + t * t));
+            let still = flow::search_spread(flow, 50, #{ diffusion: "zero", seed: 1 }).distance;
+            let noisy = flow::search_spread(flow, 50, #{ diffusion: "square", seed: 1 }).distance;
+            [still < 1e-5, noisy > 0.5] // => [true, true]
+            ```
+            "#,
+        )
+        .options::<SearchOptions>()
+        .reference(&REFERENCE)
+        .call(|call: NativeCallContext, flow: Dynamic, n: i64| walks(&call, &flow, n, Map::new()))
+        .call(|call: NativeCallContext, flow: Dynamic, n: i64, map: Map| walks(&call, &flow, n, map));
 }
 
-fn find(call: &NativeCallContext, flow: &Dynamic, reward: FnPtr, mut map: Map) -> Outcome<Map> {
-    let flow = flow_argument(flow, 0)?;
-    let closure = Closure::new(call, reward, &["x1"], Spot::Argument(1))?;
+/// The options in a map; a seed that is not given is the session's next.
+fn chosen(call: &NativeCallContext, mut map: Map) -> Outcome<SearchOptions> {
     let noise = options::take::<Tensor>(&mut map, "noise", "a Tensor [k, dim]")?;
     let mut chosen: SearchOptions = options::read(&map)?;
     chosen.noise = noise;
     if chosen.seed.is_none() {
         chosen.seed = Some(next_seed(call)?);
     }
+    Ok(chosen)
+}
+
+fn walks(call: &NativeCallContext, flow: &Dynamic, n: i64, map: Map) -> Outcome<Map> {
+    let flow = flow_argument(flow, 0)?;
+    let n = usize::try_from(n).unwrap_or(0);
+    let chosen = chosen(call, map)?;
+    let (distance, x) = enter(call, |observer| {
+        search::spread(flow.as_ref(), n, &chosen, observer)
+    })?;
+    Ok([
+        ("distance".into(), Dynamic::from(distance)),
+        ("x".into(), Dynamic::from(x)),
+    ]
+    .into())
+}
+
+fn find(call: &NativeCallContext, flow: &Dynamic, reward: FnPtr, map: Map) -> Outcome<Map> {
+    let flow = flow_argument(flow, 0)?;
+    let closure = Closure::new(call, reward, &["x1"], Spot::Argument(1))?;
+    let chosen = chosen(call, map)?;
     let reward: Reward = Arc::new(move |data: &Tensor| {
         let n = data.dims().first().copied().unwrap_or(0);
         closure.tensor_of([Dynamic::from(data.clone())], &[n], data.dtype())
