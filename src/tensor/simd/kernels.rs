@@ -140,15 +140,13 @@ crate::simd! {
 crate::simd! {
     /// The largest value of a slice, NaN if one is there; negative infinity when empty.
     pub fn max<T: Float>(x: &[T]) -> T {
-        let larger = |a: T, b: T| if b > a || b.is_nan() { b } else { a };
-        lanes_of(x, T::MIN, larger, larger)
+        extreme(x, T::MIN, |a, b| b > a)
     }
 }
 crate::simd! {
     /// The smallest value of a slice, NaN if one is there; infinity when empty.
     pub fn min<T: Float>(x: &[T]) -> T {
-        let smaller = |a: T, b: T| if b < a || b.is_nan() { b } else { a };
-        lanes_of(x, -T::MIN, smaller, smaller)
+        extreme(x, -T::MIN, |a, b| b < a)
     }
 }
 crate::simd! {
@@ -294,6 +292,34 @@ fn lanes_of<T: Float>(x: &[T], start: T, f: impl Fn(T, T) -> T, join: impl Fn(T,
     join(all, rest)
 }
 
+/// The value that is `better` than all others, `worst` when there is none; NaN if one is there.
+///
+/// A comparison that minds NaN takes twice the instructions of one that does not. So sums run beside it, which NaN spoils;
+/// infinities of both signs do too, and then it is looked at closely.
+#[inline(always)]
+fn extreme<T: Float>(x: &[T], worst: T, better: impl Fn(T, T) -> bool) -> T {
+    const WIDE: usize = LANES / 2;
+    let pick = |a: T, b: T| if better(a, b) { b } else { a };
+    let (mut best, mut sums) = ([worst; WIDE], [T::ZERO; WIDE]);
+    let chunks = x.chunks_exact(WIDE);
+    let (mut rest, mut sum) = (worst, T::ZERO);
+    for &v in chunks.remainder() {
+        rest = pick(rest, v);
+        sum += v;
+    }
+    for chunk in chunks {
+        for i in 0..WIDE {
+            best[i] = pick(best[i], chunk[i]);
+            sums[i] += chunk[i];
+        }
+    }
+    if (fold(sums, |a, b| a + b) + sum).is_nan() {
+        let close = |a: T, b: T| if better(a, b) || b.is_nan() { b } else { a };
+        return lanes_of(x, worst, close, close);
+    }
+    pick(fold(best, pick), rest)
+}
+
 /// Folds lanes into one value, halving them.
 #[inline(always)]
 pub(crate) fn fold<T: Float, const N: usize>(mut lanes: [T; N], join: impl Fn(T, T) -> T) -> T {
@@ -306,4 +332,35 @@ pub(crate) fn fold<T: Float, const N: usize>(mut lanes: [T; N], join: impl Fn(T,
         width /= 2;
     }
     lanes[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extremes_see_nan_and_infinities_wherever_they_stand() {
+        let n = 2 * LANES + 5;
+        let x: Vec<f32> = (0..n).map(|i| ((i * 37 % n) as f32) - 60.0).collect();
+        assert_eq!((max(&x), min(&x)), (n as f32 - 61.0, -60.0));
+        assert_eq!(
+            (max::<f32>(&[]), min::<f32>(&[])),
+            (f32::NEG_INFINITY, f32::INFINITY)
+        );
+        for i in 0..n {
+            let mut with = x.clone();
+            with[i] = f32::NAN;
+            assert!(max(&with).is_nan() && min(&with).is_nan(), "{i}");
+            // Both infinities: their sum is NaN, though none is there.
+            with[i] = f32::INFINITY;
+            with[(i + 1) % n] = f32::NEG_INFINITY;
+            assert_eq!(
+                (max(&with), min(&with)),
+                (f32::INFINITY, f32::NEG_INFINITY),
+                "{i}"
+            );
+            with[(i + 2) % n] = f32::NAN;
+            assert!(max(&with).is_nan() && min(&with).is_nan(), "{i}");
+        }
+    }
 }
