@@ -14,6 +14,7 @@
 //! every derivative of any order is one of them. (candle's gradient of a dilated or strided
 //! convolution is wrong.)
 
+mod columns;
 mod cpu;
 mod geometry;
 
