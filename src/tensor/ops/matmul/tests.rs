@@ -1,7 +1,17 @@
 //! Products against the plain triple loop in f64, at every level that the machine has.
 
-use super::*;
-use crate::simd::{Level, level, math::Float};
+use std::ops::Range;
+
+use super::{
+    Matrix, Source, Tiles,
+    blocked::{Operands, Target, product},
+    gemm_into, gemm_of, gemm_parallel,
+};
+use crate::{
+    Real,
+    pool::Ptr,
+    simd::{Level, level, math::Float},
+};
 
 /// Numbers in [-1/2, 1/2), the same for the same seed.
 fn numbers<T: Real>(count: usize, seed: u64) -> Vec<T> {
