@@ -1,10 +1,14 @@
-//! Products by blocks (the scheme of Goto and of BLIS, turned): a block of the right operand is laid out in panels in the
-//! second-level cache; each panel of rows of the left one, in the first-level cache, then sweeps over it.
+//! Products by blocks (the scheme of Goto and of BLIS): one operand is laid out in panels in the second-level cache, and
+//! each panel of the other, when it was just laid out, meets them all. The left one stays where it is small enough.
 //!
 //! The left operand is copied as it lies, by rows or by columns, which costs next to nothing, so most of the laying out is
 //! the right operand's. Sums over k run block by block in order, and the blocks depend on k alone.
 
-use std::{cell::Cell, ops::Range};
+use std::{
+    cell::Cell,
+    mem::MaybeUninit,
+    ops::{AddAssign, Range},
+};
 
 use super::{
     source::Source,
@@ -80,48 +84,55 @@ const TILE: usize = 14 * 32;
 ///
 /// # Safety
 /// The target must hold `[m, n]` and be nobody else's meanwhile; `lies` must reach over `[k, n]`.
-pub(super) unsafe fn product<T: Tiles + std::ops::AddAssign>(
+pub(super) unsafe fn product<T: Tiles + AddAssign>(
     kernels: &Kernels<T>,
     [m, k, n]: [usize; 3],
     operands: Operands<T>,
     target: Target<T>,
 ) {
-    let wide = 2 * kernels.lanes;
-    let panels = m.div_ceil(kernels.rows);
+    let (wide, panels) = (2 * kernels.lanes, m.div_ceil(kernels.rows));
     let lies = operands
         .lies
         .filter(|(_, step)| panels < FEW_PANELS || k * step * size_of::<T>() <= NEAR);
     let depth = k.div_ceil(k.div_ceil(T::DEPTH));
-    let most = (BLOCK / size_of::<T>() / depth / wide * wide).max(wide);
     let left_size = (kernels.rows * T::ROW_STEP).max(T::DEPTH * COLUMN_STEP);
-    let columns_at_once = n.div_ceil(n.div_ceil(most)).next_multiple_of(wide);
-    let right_size = match lies {
-        Some(_) => depth * wide,
-        None => depth * columns_at_once,
+    // Either all panels of rows stay and one panel of columns passes by, or the other way round.
+    let left_stays = lies.is_none() && panels * left_size * size_of::<T>() <= BLOCK;
+    let most = match left_stays {
+        true => n,
+        false => (BLOCK / size_of::<T>() / depth / wide * wide).max(wide),
     };
-    with_room::<T>(left_size + right_size, |room| {
-        let (left, right) = room.split_at_mut(left_size);
-        for columns in pieces(n, most, wide) {
-            for deep in pieces(k, T::DEPTH, 1) {
-                let target = Target {
-                    add: target.add || deep.start > 0,
-                    ..target
-                };
-                let block = Block {
-                    kernels,
-                    operands: &operands,
-                    lies,
-                    deep,
-                    columns: columns.clone(),
-                };
-                block.lay_out(right);
-                for rows in even(m, panels) {
+    let right_panels = match left_stays || lies.is_some() {
+        true => 1,
+        false => n.div_ceil(n.div_ceil(most)).div_ceil(wide),
+    };
+    let left_panels = if left_stays { panels } else { 1 };
+    with_room::<T>(
+        left_panels * left_size + right_panels * depth * wide,
+        |room| {
+            let (left, right) = room.split_at_mut(left_panels * left_size);
+            for columns in pieces(n, most, wide) {
+                for deep in pieces(k, T::DEPTH, 1) {
+                    let add = target.add || deep.start > 0;
+                    let (target, columns) = (Target { add, ..target }, columns.clone());
+                    let block = Block {
+                        kernels,
+                        operands: &operands,
+                        lies,
+                        deep,
+                        columns,
+                    };
                     // SAFETY: promised by the caller.
-                    unsafe { block.sweep(rows, left, right, target) };
+                    unsafe {
+                        match left_stays {
+                            true => block.pass_columns(m, panels, left, right, target),
+                            false => block.pass_rows(m, panels, left, right, target),
+                        }
+                    }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 /// `0..n` in so many pieces that differ by one at most.
@@ -138,8 +149,8 @@ struct Block<'a, T: 'static> {
     columns: Range<usize>,
 }
 
-impl<T: Tiles + std::ops::AddAssign> Block<'_, T> {
-    /// The panels of columns: where they start, and how wide they are.
+impl<T: Tiles + AddAssign> Block<'_, T> {
+    /// The panels of columns.
     fn panels(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
         let (Range { start, end }, wide) = (self.columns.clone(), 2 * self.kernels.lanes);
         (start..end)
@@ -147,77 +158,123 @@ impl<T: Tiles + std::ops::AddAssign> Block<'_, T> {
             .map(move |at| at..(at + wide).min(end))
     }
 
-    /// Lays out the right operand; where it is read as it lies, only a last panel that is narrow.
-    fn lay_out(&self, right: &mut [T]) {
-        let wide = 2 * self.kernels.lanes;
-        let size = self.deep.len() * wide;
-        for (i, panel) in self.panels().enumerate() {
-            let at = match self.lies {
-                Some(_) if panel.len() == wide => continue,
-                Some(_) => 0,
-                None => i * size,
-            };
-            let out = &mut right[at..at + size];
-            self.operands
-                .right
-                .block(self.deep.clone(), panel, out, wide);
+    /// Lays out a panel of rows.
+    fn lay_out_left(&self, rows: Range<usize>, out: &mut [T]) {
+        let (left, deep) = (self.operands.left, self.deep.clone());
+        match self.operands.by_columns {
+            true => left.block(deep, rows, out, COLUMN_STEP),
+            false => left.block(rows, deep, out, T::ROW_STEP),
         }
     }
 
-    /// A panel of rows times all panels of columns.
+    /// A panel of columns that is read where it lies, and the step between its rows.
+    fn lying(&self, panel: &Range<usize>) -> Option<(*const T, usize)> {
+        let (values, step) = self
+            .lies
+            .filter(|_| panel.len() == 2 * self.kernels.lanes)?;
+        Some((
+            values.wrapping_add(self.deep.start * step + panel.start),
+            step,
+        ))
+    }
+
+    /// Lays out a panel of columns, unless it is read where it lies.
+    fn lay_out_right(&self, panel: &Range<usize>, out: &mut [T]) {
+        if self.lying(panel).is_none() {
+            let (right, deep) = (self.operands.right, self.deep.clone());
+            right.block(deep, panel.clone(), out, 2 * self.kernels.lanes);
+        }
+    }
+
+    /// All panels of rows are laid out; each panel of columns, when it was just laid out, meets them all.
     ///
     /// # Safety
     /// As for [`product`].
-    unsafe fn sweep(&self, rows: Range<usize>, left: &mut [T], right: &[T], target: Target<T>) {
-        let (deep, lanes) = (self.deep.clone(), self.kernels.lanes);
-        let (height, size, wide) = (rows.len(), deep.len() * 2 * lanes, 2 * lanes);
-        if self.operands.by_columns {
-            self.operands
-                .left
-                .block(deep.clone(), rows.clone(), left, COLUMN_STEP);
-        } else {
-            self.operands
-                .left
-                .block(rows.clone(), deep.clone(), left, T::ROW_STEP);
+    unsafe fn pass_columns(
+        &self,
+        m: usize,
+        panels: usize,
+        left: &mut [T],
+        right: &mut [T],
+        target: Target<T>,
+    ) {
+        let (size, wide) = (left.len() / panels, 2 * self.kernels.lanes);
+        for (rows, left) in even(m, panels).zip(left.chunks_exact_mut(size)) {
+            self.lay_out_left(rows, left);
         }
-        let tile = |registers| (self.kernels.tile)(height, registers, !self.operands.by_columns);
-        let (full, half) = (tile(2), tile(1));
+        for panel in self.panels() {
+            self.lay_out_right(&panel, right);
+            let b = self.lying(&panel).unwrap_or((right.as_ptr(), wide));
+            for (rows, left) in even(m, panels).zip(left.chunks_exact(size)) {
+                // SAFETY: promised by the caller.
+                unsafe { self.tile(rows, panel.clone(), left, b, target) };
+            }
+        }
+    }
+
+    /// All panels of columns are laid out; each panel of rows, when it was just laid out, meets them all.
+    ///
+    /// # Safety
+    /// As for [`product`].
+    unsafe fn pass_rows(
+        &self,
+        m: usize,
+        panels: usize,
+        left: &mut [T],
+        right: &mut [T],
+        target: Target<T>,
+    ) {
+        let wide = 2 * self.kernels.lanes;
+        // Of a matrix that is read where it lies, only a last panel that is narrow is laid out.
+        let place = |i: usize| {
+            if self.lies.is_some() {
+                0
+            } else {
+                i * self.deep.len() * wide
+            }
+        };
         for (i, panel) in self.panels().enumerate() {
-            let (b, step) = match self.lies {
-                Some((values, step)) if panel.len() == wide => {
-                    (values.wrapping_add(deep.start * step + panel.start), step)
-                }
-                Some(_) => (right.as_ptr(), wide),
-                None => (right[i * size..].as_ptr(), wide),
-            };
-            let (kernel, width) = match panel.len() <= lanes {
-                true => (half, lanes),
-                false => (full, wide),
-            };
-            let out = target.out.at(rows.start * target.step + panel.start);
-            if panel.len() == width {
-                // SAFETY: a whole tile of the target; the panels hold `deep.len()` columns and rows.
-                unsafe {
-                    kernel(
-                        deep.len(),
-                        left.as_ptr(),
-                        b,
-                        step,
-                        out,
-                        target.step,
-                        target.add,
-                    )
-                };
-                continue;
+            self.lay_out_right(&panel, &mut right[place(i)..]);
+        }
+        for rows in even(m, panels) {
+            self.lay_out_left(rows.clone(), left);
+            for (i, panel) in self.panels().enumerate() {
+                let laid_out = (right[place(i)..].as_ptr(), wide);
+                let b = self.lying(&panel).unwrap_or(laid_out);
+                // SAFETY: promised by the caller.
+                unsafe { self.tile(rows.clone(), panel, left, b, target) };
             }
-            let mut edge = [const { std::mem::MaybeUninit::<T>::uninit() }; TILE];
-            let edge = edge.as_mut_ptr().cast::<T>();
-            // SAFETY: as above; the tile has room in `edge`, and its first columns in the target.
-            unsafe {
-                kernel(deep.len(), left.as_ptr(), b, step, edge, width, false);
-                let tile = std::slice::from_raw_parts(edge, height * width);
-                spread(tile, width, panel.len(), Ptr(out), target);
-            }
+        }
+    }
+
+    /// A tile: a panel of rows times one of columns.
+    ///
+    /// # Safety
+    /// As for [`product`], and the panels must be laid out.
+    unsafe fn tile(
+        &self,
+        rows: Range<usize>,
+        panel: Range<usize>,
+        left: &[T],
+        (b, step): (*const T, usize),
+        target: Target<T>,
+    ) {
+        let (k, lanes, height) = (self.deep.len(), self.kernels.lanes, rows.len());
+        let registers = if panel.len() <= lanes { 1 } else { 2 };
+        let (width, by_rows) = (registers * lanes, !self.operands.by_columns);
+        let kernel = (self.kernels.tile)(height, registers, by_rows);
+        let out = target.out.at(rows.start * target.step + panel.start);
+        if panel.len() == width {
+            // SAFETY: a whole tile of the target; the panels hold `k` columns and rows.
+            return unsafe { kernel(k, left.as_ptr(), b, step, out, target.step, target.add) };
+        }
+        let mut edge = [const { MaybeUninit::<T>::uninit() }; TILE];
+        let edge = edge.as_mut_ptr().cast::<T>();
+        // SAFETY: as above; the tile has room in `edge`, and its first columns in the target.
+        unsafe {
+            kernel(k, left.as_ptr(), b, step, edge, width, false);
+            let tile = std::slice::from_raw_parts(edge, height * width);
+            spread(tile, width, panel.len(), Ptr(out), target);
         }
     }
 }
@@ -226,7 +283,7 @@ impl<T: Tiles + std::ops::AddAssign> Block<'_, T> {
 ///
 /// # Safety
 /// These must lie in the target, and be nobody else's.
-unsafe fn spread<T: Tiles + std::ops::AddAssign>(
+unsafe fn spread<T: Tiles + AddAssign>(
     tile: &[T],
     width: usize,
     columns: usize,

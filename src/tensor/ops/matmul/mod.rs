@@ -18,7 +18,6 @@ pub use tiles::Tiles;
 
 use crate::{
     DType, Error, Real, Result, Tensor, interrupt, pool,
-    pool::Ptr,
     tape::record,
     tensor::{space, with_slice},
     with_real,

@@ -148,7 +148,7 @@ fn copy_wide<T: Copy, const N: usize>(
         fn rows_of<T: Copy, A: Copy>(from: &[T], from_step: usize, out: &mut [T], step: usize, rows: usize) {
             for row in 0..rows {
                 let (from, to) = (&from[row * from_step..], &mut out[row * step..]);
-                if from.len() * size_of::<T>() >= size_of::<A>() && to.len() * size_of::<T>() >= size_of::<A>() {
+                if size_of_val(from) >= size_of::<A>() && size_of_val(to) >= size_of::<A>() {
                     // SAFETY: `A` is an array of `T`, and both have room for one.
                     unsafe { to.as_mut_ptr().cast::<A>().write_unaligned(from.as_ptr().cast::<A>().read_unaligned()) }
                 }

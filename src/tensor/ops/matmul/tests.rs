@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    Matrix, Source, Tiles,
+    Matrix, Source,
     blocked::{Operands, Target, product},
     gemm_into, gemm_of, gemm_parallel,
 };
@@ -25,8 +25,11 @@ fn numbers<T: Real>(count: usize, seed: u64) -> Vec<T> {
     (0..count).map(next).collect()
 }
 
-/// How an operand lies: by rows, by columns, or with steps in both directions.
-const LAYOUTS: [fn(usize, usize) -> (usize, usize, usize); 4] = [
+/// The steps between rows and columns, and the length in memory, of an operand with so many rows and columns.
+type Layout = fn(usize, usize) -> (usize, usize, usize);
+
+/// By rows, by columns, by rows that lie apart, or with steps in both directions.
+const LAYOUTS: [Layout; 4] = [
     |rows, columns| (columns, 1, rows * columns),
     |rows, columns| (1, rows, rows * columns),
     |rows, columns| (columns + 3, 1, rows * (columns + 3)),
