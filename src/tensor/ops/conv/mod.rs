@@ -17,6 +17,7 @@
 mod columns;
 mod cpu;
 mod geometry;
+mod mirror;
 
 use self::geometry::Geometry;
 use super::{ANY, Op};
