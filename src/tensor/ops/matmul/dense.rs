@@ -200,7 +200,7 @@ pub(crate) fn gemm_parallel<T: Real>(
             }
         }
     };
-    let by_columns = cut_columns::<T>(m, n, pool.parts());
+    let by_columns = cut_columns::<T>(m, n, b.column != 1, pool.parts());
     pool.run(|part| match by_columns {
         true => run(0..m, pool::range(n, CUT[1], part, pool.parts())),
         false => run(pool::range(m, CUT[0], part, pool.parts()), 0..n),
@@ -208,10 +208,14 @@ pub(crate) fn gemm_parallel<T: Real>(
     interrupt::check()
 }
 
-/// Whether to cut columns rather than rows: each thread lays out what it uses of both operands, and the left one costs
-/// less; unless the cut would be less even.
-fn cut_columns<T: Real>(m: usize, n: usize, parts: usize) -> bool {
+/// Whether to cut columns rather than rows, so that each thread lays out only its own of the right operand: that pays where
+/// it must be turned (else, measured, copying all of the left one takes as long), or where the cut is more even.
+fn cut_columns<T: Real>(m: usize, n: usize, is_turned: bool, parts: usize) -> bool {
     let share = |n: usize, cut: usize| n.div_ceil(cut).div_ceil(parts) * cut;
     let (by_rows, by_columns) = (share(m, CUT[0]) * n, share(n, CUT[1]) * m);
-    T::kernels().is_some() && by_columns <= by_rows + by_rows / 32 && m <= 8 * n
+    let pays = match is_turned {
+        true => by_columns <= by_rows + by_rows / 32 && m <= 8 * n,
+        false => by_columns + by_columns / 32 < by_rows,
+    };
+    pays && T::kernels().is_some()
 }
