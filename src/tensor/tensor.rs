@@ -7,7 +7,9 @@ use candle_core::{CpuStorage, Device, Layout, Storage, WithDType};
 use crate::{
     DType, Error, Result,
     layout::contiguous,
-    memory, pool,
+    memory,
+    ops::matmul::Tiles,
+    pool,
     simd::math::Float,
     tape::{self, Label, Node},
 };
@@ -25,7 +27,7 @@ pub struct Tensor {
 }
 
 /// A type in which floats are computed: f32 or f64.
-pub trait Real: Float + WithDType {
+pub trait Real: Float + WithDType + Tiles {
     /// The elements of a CPU storage of this type, to be changed in place.
     fn slice_mut(storage: &mut CpuStorage) -> candle_core::Result<&mut [Self]>;
 }

@@ -19,7 +19,7 @@ pub mod linear;
 mod logic;
 pub mod long_conv;
 mod loss;
-mod matmul;
+pub(crate) mod matmul;
 pub mod mlp;
 mod norm;
 pub mod paths;

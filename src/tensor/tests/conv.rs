@@ -286,3 +286,50 @@ fn what_does_not_fit_is_an_error() {
         "conv2d: expected bias [2], got [3]"
     );
 }
+
+/// Value and gradients in a dtype, of numbers drawn in f64.
+fn all_of(dtype: DType, x: [usize; 4], w: [usize; 4], conv: &Conv<2>) -> Vec<Tensor> {
+    let param = |shape: &[usize], index| {
+        let drawn = draw(shape, index).to_dtype(DType::F32).unwrap();
+        drawn.to_dtype(dtype).unwrap().param().unwrap()
+    };
+    let (x, w) = (param(&x, 0), param(&w, 1));
+    let y = x.conv2d(&w, None, conv).unwrap();
+    let loss = y.mul(&y).unwrap().sum_all().unwrap();
+    let mut found = grad(&loss, &[&x, &w], false).unwrap();
+    found.push(y.detach());
+    found
+}
+
+#[test]
+fn in_f32_they_are_those_in_f64() {
+    let sizes = [
+        ([3, 16, 28, 28], [24, 16, 3, 3], [1, 1], [1, 1]),
+        ([2, 5, 7, 67], [9, 5, 3, 5], [0, 2], [2, 3]),
+        // Rows shorter than a register, and a kernel as wide as the image.
+        ([2, 7, 40, 3], [5, 7, 4, 3], [3, 2], [1, 1]),
+        ([1, 3, 50, 1], [4, 3, 9, 1], [4, 0], [1, 1]),
+    ];
+    for (x, w, padding, dilation) in sizes {
+        let conv = Conv {
+            padding,
+            dilation,
+            ..Conv::default()
+        };
+        let (narrow, wide) = (
+            all_of(DType::F32, x, w, &conv),
+            all_of(DType::F64, x, w, &conv),
+        );
+        for (narrow, wide) in narrow.iter().zip(wide) {
+            let (narrow, wide) = (narrow.to_vec().unwrap(), wide.to_vec().unwrap());
+            let scale = wide.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+            for (at, (got, want)) in narrow.iter().zip(&wide).enumerate() {
+                let error = (got - want).abs();
+                assert!(
+                    error <= 1e-5 * scale,
+                    "{x:?} {w:?} [{at}]: {got} for {want}"
+                );
+            }
+        }
+    }
+}

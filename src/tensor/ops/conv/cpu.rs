@@ -1,5 +1,5 @@
-//! The CPU kernels of the three convolutions: products of matrices with blocks of `x` laid out a column a
-//! position (im2col), never the whole of it; a block stays in the second-level cache.
+//! The CPU kernels of the three convolutions: products of matrices with the columns of `x`, a column a position (im2col).
+//! Products lay out of these what they need; only the transpose at a stride writes blocks of them, and adds each back.
 //!
 //! Work is cut by what is written, so that no thread needs a copy of a result and the sums have the same
 //! order for any number of threads. Where each channel stands alone, a product would have one row:
@@ -9,20 +9,22 @@ use std::ops::Range;
 
 use candle_core::{Device, Tensor as Data};
 
-use super::geometry::Geometry;
+use super::{
+    columns::Columns,
+    geometry::Geometry,
+    mirror::{mirrored, mirrored_weights},
+};
 use crate::{
     Real, Result,
     interrupt::{self, Poll},
     memory,
-    ops::matmul::{Matrix, gemm_into},
+    ops::matmul::{Matrix, gemm_into, gemm_of},
     pool::{self, Ptr},
-    simd::{kernels, math::Float},
+    simd::{kernels, math::Float, transpose::transpose},
     tensor::{buffer, with_slice},
 };
 
-/// Elements of a block of columns. Measured on two cores, 3 x 3, 64 to 64 channels, 16 x 28 x 28, f32: 61 GFLOP/s
-/// forward, 35 by the input, 45 by the weight (half of it 56, 33, 36; four times as much 47, 35, 44); a plain product of
-/// these sizes 37.
+/// Elements of a block of columns that is added back to its places: it stays in the second-level cache.
 const BLOCK: usize = 1 << 17;
 
 /// Positions of a block: a multiple of 16, so that rows start on whole vectors.
@@ -74,34 +76,8 @@ fn pieces(n: usize, tasks: usize) -> usize {
         .clamp(1, n.max(1))
 }
 
-/// The block of `x` (channels of one sample) that the positions `range` see: a row for each channel and tap.
-fn columns<T: Real>(geo: &Geometry, x: &[T], channels: usize, range: &Range<usize>, out: &mut [T]) {
-    let (plane, taps, step) = (geo.plane(), geo.taps(), geo.stride[1]);
-    for (row, out) in out
-        .chunks_exact_mut(range.len())
-        .take(channels * taps)
-        .enumerate()
-    {
-        let x = &x[row / taps * plane..][..plane];
-        let mut filled = 0;
-        geo.runs(row % taps, range.clone(), |at, len, from| {
-            out[filled..at].fill(T::ZERO);
-            filled = at + len;
-            let out = &mut out[at..filled];
-            if step == 1 {
-                out.copy_from_slice(&x[from..from + len]);
-            } else {
-                for (out, x) in out.iter_mut().zip(x[from..].iter().step_by(step)) {
-                    *out = *x
-                }
-            }
-        });
-        out[filled..].fill(T::ZERO);
-    }
-}
-
 crate::simd! {
-    /// Adds what [`columns`] has spread back to its places: its transpose.
+    /// Adds columns (see [`Columns`]) back to their places in `x`: the transpose of laying them out.
     fn add_columns<T: Real>(geo: &Geometry, columns: &[T], range: &Range<usize>, x: &mut [T]) {
         let (plane, taps, step) = (geo.plane(), geo.taps(), geo.stride[1]);
         for (row, columns) in columns.chunks_exact(range.len()).enumerate() {
@@ -183,50 +159,60 @@ fn fill_samples<T: Real>(geo: &Geometry, out: &mut [T], plane: usize, channels: 
     });
 }
 
+/// Multiplications of a task, after which the interrupt is asked.
+const TASK: usize = 1 << 27;
+
+/// Tasks that a convolution is cut into where its positions allow.
+const TASKS: usize = 16;
+
+/// The blocks of positions of a task: few and long, as products cut what they lay out themselves.
+fn spans(geo: &Geometry, tasks: usize) -> Vec<Range<usize>> {
+    let (positions, each) = (geo.positions(), geo.outputs * geo.inputs * geo.taps());
+    let most = (TASK / each.max(1))
+        .min(positions.div_ceil(TASKS.div_ceil(tasks.max(1))))
+        .max(256);
+    let size = positions
+        .div_ceil(positions.div_ceil(most).max(1))
+        .next_multiple_of(32);
+    let span = |start: usize| start..(start + size).min(positions);
+    (0..positions).step_by(size.max(1)).map(span).collect()
+}
+
 /// A task is a block of positions of a group of a sample: a product `[outputs, rows] x [rows, positions]`.
 fn forward_blocks<T: Real>(geo: &Geometry, x: &[T], w: &[T], y: Ptr<T>) -> Result<()> {
     let (rows, positions, plane) = (geo.inputs * geo.taps(), geo.positions(), geo.plane());
-    let all: Vec<Range<usize>> = blocks(geo).collect();
-    let scratch = if geo.is_pointwise() {
-        0
-    } else {
-        rows * width(geo)
-    };
+    let all = spans(geo, geo.batch * geo.groups);
     let tasks = geo.batch * geo.groups * all.len();
-    for_tasks::<T>(
-        tasks,
-        geo.outputs * rows * width(geo),
-        scratch,
-        |task, scratch, _| {
-            let (at, block) = (task / all.len(), &all[task % all.len()]);
-            let x = &x[at * geo.inputs * plane..][..geo.inputs * plane];
-            let w = &w[at % geo.groups * geo.outputs * rows..][..geo.outputs * rows];
-            let right = if geo.is_pointwise() {
-                Matrix {
-                    values: x.get(block.start..).unwrap_or(&[]),
+    let work = geo.outputs * rows * all.first().map_or(0, Range::len);
+    for_tasks::<T>(tasks, work, 0, |task, _, _| {
+        let (at, block) = (task / all.len(), &all[task % all.len()]);
+        let x = &x[at * geo.inputs * plane..][..geo.inputs * plane];
+        let w = &w[at % geo.groups * geo.outputs * rows..][..geo.outputs * rows];
+        let (left, sizes) = (Matrix::rows(w, rows), [geo.outputs, rows, block.len()]);
+        let out = Ptr(y.at(at * geo.outputs * positions + block.start));
+        let start = block.start;
+        // SAFETY: rows of a block of positions of this sample and group: nobody else's.
+        unsafe {
+            if geo.is_pointwise() {
+                let right = Matrix {
+                    values: x.get(start..).unwrap_or(&[]),
                     row: plane,
                     column: 1,
-                }
+                };
+                let [m, k, n] = sizes;
+                gemm_into(m, k, n, left, right, out, positions, true);
             } else {
-                columns(geo, x, geo.inputs, block, scratch);
-                Matrix::rows(scratch, block.len())
-            };
-            let out = Ptr(y.at(at * geo.outputs * positions + block.start));
-            // SAFETY: rows of a block of positions of this sample and group: nobody else's.
-            unsafe {
-                gemm_into(
-                    geo.outputs,
-                    rows,
-                    block.len(),
-                    Matrix::rows(w, rows),
-                    right,
+                gemm_of(
+                    sizes,
+                    &left,
+                    &Columns { geo, x, start },
                     out,
                     positions,
                     true,
                 );
             }
-        },
-    )
+        }
+    })
 }
 
 /// A task is a group of a sample, with one channel of `x`.
@@ -270,6 +256,14 @@ pub(super) fn transposed<T: Real>(
     let mut x = buffer::<T>(memory::count(geo.op, &geo.x_shape())?)?;
     fill_samples(geo, &mut x, geo.plane(), geo.inputs, &bias);
     let base = Ptr(x.as_mut_ptr());
+    if let Some(mirrored) = mirrored(geo) {
+        with_slice::<T, _>(geo.op, y, |y| {
+            with_slice::<T, _>(geo.op, w, |w| {
+                forward_blocks(&mirrored, y, &mirrored_weights(geo, w), base)
+            })
+        })???;
+        return finish(x, geo.x_shape());
+    }
     let cuts = pieces(geo.inputs, geo.batch * geo.groups);
     let (rows, plane) = (geo.inputs * geo.taps(), geo.plane());
     let most = geo.inputs.div_ceil(cuts);
@@ -380,8 +374,7 @@ pub(super) fn weights<T: Real>(geo: &Geometry, x: &Data, y: &Data) -> Result<Dat
     // Outputs are cut where there are few inputs: then laying these out twice costs little.
     let out_cuts = pieces(geo.outputs.div_ceil(8), geo.groups * in_cuts);
     let most = geo.inputs.div_ceil(in_cuts) * geo.taps();
-    let direct = geo.is_depthwise() || geo.is_pointwise();
-    let scratch = if direct { 0 } else { most * width(geo) };
+    let scratch = most * geo.outputs;
     let work = geo.batch * geo.positions() * most * geo.outputs.div_ceil(out_cuts);
     with_slice::<T, _>(geo.op, x, |x| {
         with_slice::<T, _>(geo.op, y, |y| {
@@ -454,7 +447,8 @@ crate::simd! {
     }
 }
 
-/// Products `[outputs, positions] x [positions, rows]` of all blocks, added up.
+/// Products of all samples, added up: `[rows, positions] x [positions, outputs]`, the transpose of what is wanted, as the
+/// left operand of a product is laid out the faster.
 fn weights_blocks<T: Real>(
     geo: &Geometry,
     [x, y]: [&[T]; 2],
@@ -465,48 +459,47 @@ fn weights_blocks<T: Real>(
 ) {
     let (taps, positions, plane) = (geo.taps(), geo.positions(), geo.plane());
     let (rows, all) = (inputs.len() * taps, geo.inputs * taps);
-    let out = Ptr(w.at((group * geo.outputs + outputs.start) * all + inputs.start * taps));
+    let span = (TASK / (all * geo.outputs).max(1)).max(1 << 12);
+    let sums = &mut scratch[..rows * outputs.len()];
+    sums.fill(T::ZERO);
     for sample in 0..geo.batch {
         let at = sample * geo.groups + group;
         let x = &x[(at * geo.inputs + inputs.start) * plane..][..inputs.len() * plane];
         let y = &y[(at * geo.outputs + outputs.start) * positions..][..outputs.len() * positions];
-        for block in blocks(geo) {
+        for start in (0..positions).step_by(span) {
             if stop.requested() {
                 return;
             }
-            let values = y.get(block.start..).unwrap_or(&[]);
-            let left = Matrix {
-                values,
-                row: positions,
-                column: 1,
+            let sizes = [rows, span.min(positions - start), outputs.len()];
+            let right = Matrix {
+                values: y.get(start..).unwrap_or(&[]),
+                row: 1,
+                column: positions,
             };
-            let right = if geo.is_pointwise() {
-                Matrix {
-                    values: x.get(block.start..).unwrap_or(&[]),
-                    row: 1,
-                    column: plane,
-                }
-            } else {
-                columns(geo, x, inputs.len(), &block, scratch);
-                Matrix {
-                    values: &*scratch,
-                    row: 1,
-                    column: block.len(),
-                }
-            };
-            // SAFETY: these inputs of these outputs of this group: nobody else's.
+            let out = Ptr(sums.as_mut_ptr());
+            // SAFETY: `sums` has `rows` rows of the outputs.
             unsafe {
-                gemm_into(
-                    outputs.len(),
-                    block.len(),
-                    rows,
-                    left,
-                    right,
-                    out,
-                    all,
-                    true,
-                )
-            };
+                if geo.is_pointwise() {
+                    let left = Matrix {
+                        values: x.get(start..).unwrap_or(&[]),
+                        row: plane,
+                        column: 1,
+                    };
+                    gemm_of(sizes, &left, &right, out, outputs.len(), true);
+                } else {
+                    gemm_of(
+                        sizes,
+                        &Columns { geo, x, start },
+                        &right,
+                        out,
+                        outputs.len(),
+                        true,
+                    );
+                }
+            }
         }
     }
+    let out = w.at((group * geo.outputs + outputs.start) * all + inputs.start * taps);
+    // SAFETY: these inputs of these outputs of this group: nobody else's.
+    unsafe { transpose(sums.as_ptr(), outputs.len(), out, all, outputs.len(), rows) };
 }

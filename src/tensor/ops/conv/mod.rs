@@ -14,8 +14,10 @@
 //! every derivative of any order is one of them. (candle's gradient of a dilated or strided
 //! convolution is wrong.)
 
+mod columns;
 mod cpu;
 mod geometry;
+mod mirror;
 
 use self::geometry::Geometry;
 use super::{ANY, Op};

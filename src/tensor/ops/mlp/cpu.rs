@@ -25,7 +25,7 @@ const TILE: usize = 1 << 15;
 /// Most groups of rows with a gradient of their own.
 const GROUPS: usize = 16;
 
-/// Rows of a tile: a multiple of 8, as the kernels of gemm are that high.
+/// Rows of a tile: a multiple of 8, at which rows are cut between threads too.
 fn tile_rows(plan: &Plan) -> usize {
     (TILE / plan.widest() / 8 * 8).clamp(32, 256)
 }

@@ -1,158 +1,27 @@
-//! Matrix products by the gemm crate, with our pool.
+//! Matrix products by kernels of our own for AVX-512 and AVX2, with our pool.
 //!
-//! candle's own product runs on its rayon pool and fills its result with zeros first; called here
-//! with strides, a transposed operand costs nothing. Rows are cut statically between threads, so
-//! the result does not depend on timing.
+//! A transposed operand costs next to nothing. Rows or columns are cut statically between threads, and a number of the
+//! result is the same however they are cut. At the scalar level of [`crate::simd`], and on other machines, the gemm crate
+//! computes, which chooses its instructions itself.
+
+mod blocked;
+mod dense;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tiles;
+
+use dense::BLOCK;
+pub(crate) use dense::{gemm, gemm_into, gemm_of, gemm_parallel};
+pub(crate) use source::{Matrix, Source};
+pub use tiles::Tiles;
 
 use crate::{
     DType, Error, Real, Result, Tensor, interrupt, pool,
-    pool::Ptr,
     tape::record,
     tensor::{space, with_slice},
     with_real,
 };
-
-/// One operand of a product in memory: values, and the steps between rows and between columns.
-#[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a, T> {
-    pub(crate) values: &'a [T],
-    pub(crate) row: usize,
-    pub(crate) column: usize,
-}
-
-impl<'a, T> Matrix<'a, T> {
-    /// A row-major matrix with `columns` columns.
-    pub(crate) fn rows(values: &'a [T], columns: usize) -> Self {
-        Self {
-            values,
-            row: columns,
-            column: 1,
-        }
-    }
-
-    /// The transpose of a row-major matrix with `columns` columns.
-    pub(crate) fn transposed(values: &'a [T], columns: usize) -> Self {
-        Self {
-            values,
-            row: 1,
-            column: columns,
-        }
-    }
-}
-
-/// `out = a b` (or `out += a b`) for `a: [m, k]`, `b: [k, n]`, `out: [m, n]` row-major; one thread.
-pub(crate) fn gemm<T: Real>(
-    m: usize,
-    k: usize,
-    n: usize,
-    a: Matrix<T>,
-    b: Matrix<T>,
-    out: &mut [T],
-    add: bool,
-) {
-    assert!(out.len() >= m * n, "gemm: result too small");
-    // SAFETY: `out` is ours and holds `m` rows of `n`.
-    unsafe { gemm_into(m, k, n, a, b, Ptr(out.as_mut_ptr()), n, add) }
-}
-
-/// Like [`gemm`], with the rows of `out` `step` elements apart: a block of columns of a larger matrix.
-///
-/// # Safety
-/// Each row `out + i * step .. + n` must lie in one allocation, and nobody else may touch it meanwhile.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a product has three sizes and three matrices"
-)]
-pub(crate) unsafe fn gemm_into<T: Real>(
-    m: usize,
-    k: usize,
-    n: usize,
-    a: Matrix<T>,
-    b: Matrix<T>,
-    out: Ptr<T>,
-    step: usize,
-    add: bool,
-) {
-    let reach = |x: Matrix<T>, rows: usize, columns: usize| {
-        rows == 0 || columns == 0 || (rows - 1) * x.row + (columns - 1) * x.column < x.values.len()
-    };
-    assert!(reach(a, m, k) && reach(b, k, n), "gemm: operand too small");
-    if m == 0 || n == 0 {
-        return;
-    }
-    if k == 0 {
-        if !add {
-            for row in 0..m {
-                // SAFETY: promised by the caller.
-                unsafe { out.slice(row * step, n) }.fill(T::ZERO);
-            }
-        }
-        return;
-    }
-    // SAFETY: reads lie within the slices, as checked above; writes are promised by the caller.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.at(0),
-            1,
-            step as isize,
-            add,
-            a.values.as_ptr(),
-            a.column as isize,
-            a.row as isize,
-            b.values.as_ptr(),
-            b.column as isize,
-            b.row as isize,
-            T::ONE,
-            T::ONE,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
-}
-
-/// Products below this many multiplications stay on one thread.
-const SERIAL_BELOW: usize = 1 << 16;
-
-/// Multiplications of a block of rows, after which the interrupt is asked: some ten milliseconds.
-const BLOCK: usize = 1 << 28;
-
-/// `out = a b` with the rows of `a` cut between threads. An interrupt is an error.
-pub(crate) fn gemm_parallel<T: Real>(
-    m: usize,
-    k: usize,
-    n: usize,
-    a: Matrix<T>,
-    b: Matrix<T>,
-    out: &mut [T],
-) -> Result<()> {
-    let pool = pool::global();
-    if m * k * n < SERIAL_BELOW {
-        gemm(m, k, n, a, b, out, false);
-        return Ok(());
-    }
-    let stop = interrupt::poll();
-    let block = (BLOCK / (k * n).max(1)).next_multiple_of(8).max(8);
-    let base = Ptr(out.as_mut_ptr());
-    pool.run(|part| {
-        let rows = pool::range(m, 8, part, pool.parts());
-        for start in rows.clone().step_by(block) {
-            if stop.requested() {
-                return;
-            }
-            let count = block.min(rows.end - start);
-            // SAFETY: the rows of different parts do not overlap and lie within `out`.
-            let mine = unsafe { base.slice(start * n, count * n) };
-            let values = a.values.get(start * a.row..).unwrap_or(&[]);
-            gemm(count, k, n, Matrix { values, ..a }, b, mine, false);
-        }
-    });
-    interrupt::check()
-}
 
 impl Tensor {
     /// The matrix product over the last two axes, `[.., m, k] x [.., k, n] -> [.., m, n]`; leading axes
