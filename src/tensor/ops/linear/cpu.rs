@@ -37,6 +37,9 @@ fn for_tiles(rows: usize, work: usize, f: impl Fn(std::ops::Range<usize>) + Sync
     interrupt::check()
 }
 
+/// Rows below which the weight is walked once for each: laying it out for a product of matrices would take longer.
+const FEW_ROWS: usize = 4;
+
 /// `act(x W^T + b)`, and the slopes `act'(z)` when they are to be kept and not all 1.
 pub(super) fn forward<T: Real>(
     [x, w, b]: [&Data; 3],
@@ -64,6 +67,10 @@ pub(super) fn forward<T: Real>(
                     let x = &x[tile.start * inputs..tile.end * inputs];
                     if outputs <= 8 && inputs > 0 {
                         narrow_product(x, inputs, w, y, outputs);
+                    } else if rows <= FEW_ROWS && inputs > 0 {
+                        for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
+                            narrow_product(w, inputs, x, y, 1);
+                        }
                     } else {
                         let (left, right) =
                             (Matrix::rows(x, inputs), Matrix::transposed(w, inputs));

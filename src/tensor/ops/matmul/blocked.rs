@@ -68,7 +68,7 @@ fn with_room<T: Copy>(count: usize, f: impl FnOnce(&mut [T])) {
 }
 
 /// The pieces of `0..n`, equal up to multiples of `quantum`, none longer than `most`.
-fn pieces(n: usize, most: usize, quantum: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn pieces(n: usize, most: usize, quantum: usize) -> impl Iterator<Item = Range<usize>> {
     let size = n
         .div_ceil(n.div_ceil(most).max(1))
         .next_multiple_of(quantum);

@@ -3,10 +3,16 @@
 use std::ops::Range;
 
 use super::{
-    blocked::{Operands, Target, product},
+    blocked::{Operands, Target, pieces, product},
     source::{Matrix, Source},
 };
-use crate::{Real, Result, interrupt, ops::linear::kernels::narrow_product, pool, pool::Ptr};
+use crate::{
+    Real, Result, interrupt,
+    ops::linear::kernels::narrow_product,
+    pool,
+    pool::Ptr,
+    simd::kernels::{add_assign, axpy},
+};
 
 /// `out = a b` (or `out += a b`) for `a: [m, k]`, `b: [k, n]`, `out: [m, n]` row-major; one thread.
 pub(crate) fn gemm<T: Real>(
@@ -61,6 +67,10 @@ pub(crate) unsafe fn gemm_into<T: Real>(
         // SAFETY: reads lie within the slices, as checked above; writes are promised by the caller.
         return unsafe { by_crate([m, k, n], a, b, target) };
     };
+    if m == 1 && b.column == 1 {
+        // SAFETY: promised by the caller.
+        return row_times(k, a, b, unsafe { out.slice(0, n) }, add);
+    }
     let by_columns = a.row == 1 && a.column != 1;
     let left = if by_columns { a.turned() } else { a };
     let operands = Operands {
@@ -71,6 +81,27 @@ pub(crate) unsafe fn gemm_into<T: Real>(
     };
     // SAFETY: promised by the caller; `b` holds `k` rows of `n`.
     unsafe { product(kernels, [m, k, n], operands, target) }
+}
+
+/// One row times a matrix that lies by rows: these are added up as they come from memory, in the order in which tiles add, so that
+/// the bits are those of the same row among others.
+fn row_times<T: Real>(k: usize, a: Matrix<T>, b: Matrix<T>, out: &mut [T], add: bool) {
+    const COLUMNS: usize = 1024;
+    for (at, out) in out.chunks_mut(COLUMNS).enumerate() {
+        for (i, deep) in pieces(k, T::DEPTH, 1).enumerate() {
+            let mut sums = [T::ZERO; COLUMNS];
+            let sums = &mut sums[..out.len()];
+            for row in deep {
+                let b = &b.values[row * b.row + at * COLUMNS..][..out.len()];
+                axpy(a.values[row * a.column], b, sums);
+            }
+            if add || i > 0 {
+                add_assign(sums, out);
+            } else {
+                out.copy_from_slice(sums);
+            }
+        }
+    }
 }
 
 /// Like [`gemm_into`], of operands that lay themselves out.
