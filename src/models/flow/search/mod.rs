@@ -20,7 +20,7 @@ mod options;
 mod spread;
 
 pub use options::{Diffusion, Finish, Grid, METHODS, Method, SearchOptions};
-pub use spread::spread;
+pub use spread::{SpreadOptions, spread};
 
 use std::sync::Arc;
 

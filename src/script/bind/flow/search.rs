@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
-use rhapsode_models::flow::search::{self, Found, REFERENCE, Reward, SearchOptions, budget::Turn};
+use rhapsode_models::flow::search::{
+    self, Found, REFERENCE, Reward, SearchOptions, SpreadOptions, budget::Turn,
+};
 use rhapsode_tensor::Tensor;
 
 use super::flow_argument;
 use crate::{
     bind::{Closure, Outcome, draw::next_seed, enter},
-    fault::Spot,
+    fault::{Fault, Spot},
     library::Library,
     options,
 };
@@ -45,8 +47,8 @@ pub(super) fn bind(library: &mut Library) {
             "(flow: RectifiedFlow | Interpolant | Flow, n: int, options?: map) -> map",
             r#"
             How far apart `n` walks end that begin at one noise, with the interpolant and the diffusion of the options of `flow::search`: `#{ distance, x }`, the mean
-            Euclidean distance between two of the samples, and the samples `[n, dim]`. At 0, as for the ODE (`diffusion: "zero"`), a search has nothing to choose from; two
-            independent samples show what is the most. `method` and what belongs to budgets plays no part.
+            Euclidean distance between two of the samples, and the samples `[n, dim]` (n at least 2). At 0, as for the ODE (`diffusion: "zero"`), a search has nothing to choose from; two
+            independent samples show what is the most.
             (Kim, Yoon, Hwang, Sung 2025, arXiv 2503.19385.)
 
             ```rhai
@@ -57,27 +59,23 @@ pub(super) fn bind(library: &mut Library) {
             ```
             "#,
         )
-        .options::<SearchOptions>()
+        .options::<SpreadOptions>()
         .reference(&REFERENCE)
         .call(|call: NativeCallContext, flow: Dynamic, n: i64| walks(&call, &flow, n, Map::new()))
         .call(|call: NativeCallContext, flow: Dynamic, n: i64, map: Map| walks(&call, &flow, n, map));
 }
 
-/// The options in a map; a seed that is not given is the session's next.
-fn chosen(call: &NativeCallContext, mut map: Map) -> Outcome<SearchOptions> {
-    let noise = options::take::<Tensor>(&mut map, "noise", "a Tensor [k, dim]")?;
-    let mut chosen: SearchOptions = options::read(&map)?;
+fn walks(call: &NativeCallContext, flow: &Dynamic, n: i64, mut map: Map) -> Outcome<Map> {
+    let flow = flow_argument(flow, 0)?;
+    let n = usize::try_from(n).ok().filter(|n| *n > 1).ok_or_else(|| {
+        Fault::value(format!("n must be at least 2, got {n}")).at(Spot::Argument(1))
+    })?;
+    let noise = options::take::<Tensor>(&mut map, "noise", "a Tensor [1, dim]")?;
+    let mut chosen: SpreadOptions = options::read(&map)?;
     chosen.noise = noise;
     if chosen.seed.is_none() {
         chosen.seed = Some(next_seed(call)?);
     }
-    Ok(chosen)
-}
-
-fn walks(call: &NativeCallContext, flow: &Dynamic, n: i64, map: Map) -> Outcome<Map> {
-    let flow = flow_argument(flow, 0)?;
-    let n = usize::try_from(n).unwrap_or(0);
-    let chosen = chosen(call, map)?;
     let (distance, x) = enter(call, |observer| {
         search::spread(flow.as_ref(), n, &chosen, observer)
     })?;
@@ -88,10 +86,15 @@ fn walks(call: &NativeCallContext, flow: &Dynamic, n: i64, map: Map) -> Outcome<
     .into())
 }
 
-fn find(call: &NativeCallContext, flow: &Dynamic, reward: FnPtr, map: Map) -> Outcome<Map> {
+fn find(call: &NativeCallContext, flow: &Dynamic, reward: FnPtr, mut map: Map) -> Outcome<Map> {
     let flow = flow_argument(flow, 0)?;
     let closure = Closure::new(call, reward, &["x1"], Spot::Argument(1))?;
-    let chosen = chosen(call, map)?;
+    let noise = options::take::<Tensor>(&mut map, "noise", "a Tensor [k, dim]")?;
+    let mut chosen: SearchOptions = options::read(&map)?;
+    chosen.noise = noise;
+    if chosen.seed.is_none() {
+        chosen.seed = Some(next_seed(call)?);
+    }
     let reward: Reward = Arc::new(move |data: &Tensor| {
         let n = data.dims().first().copied().unwrap_or(0);
         closure.tensor_of([Dynamic::from(data.clone())], &[n], data.dtype())

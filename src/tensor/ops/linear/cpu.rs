@@ -37,7 +37,7 @@ fn for_tiles(rows: usize, work: usize, f: impl Fn(std::ops::Range<usize>) + Sync
     interrupt::check()
 }
 
-/// Rows below which the weight is walked once for each: laying it out for a product of matrices would take longer.
+/// Rows up to which the weight is walked once for each: laying it out for a product of matrices would take longer.
 const FEW_ROWS: usize = 4;
 
 /// `act(x W^T + b)`, and the slopes `act'(z)` when they are to be kept and not all 1.
