@@ -26,6 +26,14 @@ WANTS = {
     "MLP step 256": Want(1.8, flops=6.0 * 256 * NET),
     "MLP step 4096": Want(1.3, flops=6.0 * 4096 * NET),
     "sample 10000, 100 steps": Want(1.7, flops=2.0 * 10_000 * 100 * NET),
+    # Two networks, each on both signs of the latent; the reflow is that of one network.
+    "interpolant step 256": Want(1.8, flops=6.0 * 256 * NET * 4),
+    "interpolant step 4096": Want(1.3, flops=6.0 * 4096 * NET * 4),
+    "reflow step 256": Want(1.8, flops=6.0 * 256 * NET),
+    "reflow step 4096": Want(1.3, flops=6.0 * 4096 * NET),
+    "interpolant SDE 10000, 100 steps": Want(1.7, flops=2.0 * 10_000 * 100 * NET * 2),
+    "steer 1000, 50 steps": Want(1.7, flops=2.0 * 1000 * 50 * NET),
+    "search of 64, 200 evaluations": Want(1.7, flops=2.0 * 64 * 200 * NET),
     # Read: gradient, parameter, two moments; written: the last three.
     "AdamW 25M": Want(1.0, bytes=28.0 * PARAMETERS),
     # The average is read and written too, and the gradient is read before for its norm.

@@ -3,6 +3,7 @@
 Speaks what `main.rs` speaks: `list`, `make ROW`, `run ROW TIMES`, `drop ROW`, `quit`, a line each.
 """
 
+import math
 import sys
 import time
 
@@ -273,18 +274,14 @@ class Unet(nn.Module):
         return self.head(F.silu(self.norm(h)))
 
 
-def training(net, data, batch):
-    """A step of a rectified flow: Adam (fused) and a moving average of the weights, as ours keeps one."""
-    ps = list(net.parameters())
+def stepping(nets, batch_loss):
+    """A step of a training: Adam (fused) and a moving average of the weights, as ours keeps one."""
+    ps = [p for net in nets for p in net.parameters()]
     optimizer = torch.optim.Adam(ps, lr=1e-3, fused=True)
     means = [p.detach().clone() for p in ps]
 
     def step():
-        x1 = data[torch.randint(0, data.shape[0], (batch,))]
-        x0 = torch.randn_like(x1)
-        t = torch.rand(batch)
-        s = t.reshape(-1, *[1] * (x1.dim() - 1))
-        loss = F.mse_loss(net((1 - s) * x0 + s * x1, t), x1 - x0)
+        loss = batch_loss()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -294,12 +291,133 @@ def training(net, data, batch):
     return step
 
 
+def training(net, data, batch):
+    """A step of a rectified flow."""
+    def loss():
+        x1 = data[torch.randint(0, data.shape[0], (batch,))]
+        x0 = torch.randn_like(x1)
+        t = torch.rand(batch)
+        s = t.reshape(-1, *[1] * (x1.dim() - 1))
+        return F.mse_loss(net((1 - s) * x0 + s * x1, t), x1 - x0)
+    return stepping([net], loss)
+
+
 def mlp_step(batch):
     return lambda: training(Velocity(), torch.randn(50_000, 2), batch)
 
 
 for batch in (256, 4096):
     ROWS[f"MLP step {batch}"] = mlp_step(batch)
+
+
+def interpolant_step(batch):
+    """Velocity and denoiser of x_t = (1 - t) x0 + t x1 + sqrt(t (1 - t)) z, each latent with both signs."""
+    def make():
+        base, data = torch.randn(50_000, 2) + 3.0, torch.randn(50_000, 2)
+        velocity, denoiser = Velocity(), Velocity()
+
+        def loss():
+            x0, x1 = (x[torch.randint(0, 50_000, (batch,))] for x in (base, data))
+            z = torch.randn_like(x0)
+            t = torch.rand(batch) * (1 - 2e-3) + 1e-3
+            s = t[:, None]
+            gamma = (s * (1 - s)).sqrt()
+            position, latent, slope = (1 - s) * x0 + s * x1, gamma * z, (1 - 2 * s) / (2 * gamma) * z
+            xt, tt = torch.cat([position + latent, position - latent]), torch.cat([t, t])
+            target = torch.cat([x1 - x0 + slope, x1 - x0 - slope])
+            return F.mse_loss(velocity(xt, tt), target) + F.mse_loss(denoiser(xt, tt), torch.cat([z, -z]))
+        return stepping([velocity, denoiser], loss)
+    return make
+
+
+def reflow_step(batch):
+    """Pseudo-Huber over pairs, times from the u-shaped density by its quantile."""
+    def make():
+        noise, data, net, c = torch.randn(50_000, 2), torch.randn(50_000, 2), Velocity(), 0.00054 * 2
+
+        def loss():
+            rows = torch.randint(0, 50_000, (batch,))
+            x0, x1 = noise[rows], data[rows]
+            q = torch.rand(batch)
+            t = (0.5 + torch.asinh((2 * q - 1) * math.sinh(2.0)) / 4.0) * (1 - 2e-5) + 1e-5
+            s = t[:, None]
+            e = net((1 - s) * x0 + s * x1, t) - (x1 - x0)
+            return (((e * e).sum(1) + c * c).sqrt() - c).mean() / 2
+        return stepping([net], loss)
+    return make
+
+
+for batch in (256, 4096):
+    ROWS[f"interpolant step {batch}"] = interpolant_step(batch)
+    ROWS[f"reflow step {batch}"] = reflow_step(batch)
+
+
+@row("interpolant SDE 10000, 100 steps")
+def _():
+    velocity, denoiser = Velocity(), Velocity()
+    base, epsilon, h = torch.randn(50_000, 2) + 3.0, 0.5, 0.01
+
+    @torch.no_grad()
+    def sample():
+        x = base[torch.randint(0, 50_000, (10_000,))]
+        for i in range(100):
+            s = min(max(i * h, 1e-3), 1 - 1e-3)
+            t = torch.full((10_000,), s)
+            score = denoiser(x, t) * (-1 / math.sqrt(s * (1 - s)))
+            x = x + h * (velocity(x, t) + epsilon * score) + math.sqrt(2 * epsilon * h) * torch.randn_like(x)
+        return x
+    return sample
+
+
+@row("steer 1000, 50 steps")
+def _():
+    net, x0, h = Velocity(), torch.randn(1000, 2), 0.02
+
+    def steer():
+        x = x0
+        for i in range(50):
+            with torch.no_grad():
+                v = net(x, torch.full((1000,), i * h))
+            data = (x + (1 - i * h) * v).requires_grad_()
+            cost = ((data - 1.0) ** 2).sum(1).sum()
+            slope, = torch.autograd.grad(cost, data)
+            with torch.no_grad():
+                x = x - 0.5 * slope + h * v
+        return x
+    return steer
+
+
+@row("search of 64, 200 evaluations")
+def _():
+    """SVDD: two chains a search, eleven children at each of nine steps, all searches in one batch."""
+    net, n, k = Velocity(), 64 * 2, 11
+    grid = [math.sqrt(1 - (i / 10) ** 2) for i in range(11)]
+
+    @torch.no_grad()
+    def look(x, s):
+        """Value, predicted data and drift of states on the VP interpolant."""
+        total, rate = s * s * 19.9 / 2 + 0.1 * s, 19.9 * s + 0.1
+        alpha, sigma = math.exp(-total / 2), math.sqrt(-math.expm1(-total))
+        y, t = x / (alpha + sigma), sigma / (alpha + sigma)
+        v = net(y, torch.full((len(x),), 1 - t))
+        data, noise = y + t * v, y - (1 - t) * v
+        u = -0.5 * rate * alpha * data + 0.5 * rate * alpha**2 / sigma * noise
+        return -(data**2).sum(1), data, u + (3 * s * s) ** 2 / 2 / sigma * noise
+
+    @torch.no_grad()
+    def search():
+        x = torch.randn(n, 2)
+        values, data, drift = look(x, 1.0)
+        for s, after in zip(grid[:9], grid[1:10]):
+            ds = s - after
+            x, drift = x.repeat_interleave(k, 0), drift.repeat_interleave(k, 0)
+            x = x - ds * drift + 3 * s * s * math.sqrt(ds) * torch.randn_like(x)
+            values, data, drift = look(x, after)
+            kept = values.reshape(n, k).argmax(1) + torch.arange(n) * k
+            x, values, data, drift = x[kept], values[kept], data[kept], drift[kept]
+        best = values.reshape(64, 2).argmax(1) + torch.arange(64) * 2
+        return data[best]
+    return search
 
 
 @row("U-Net step 64")

@@ -27,6 +27,9 @@ pub struct OptimizerValue;
 /// Stands for a function of the caller's.
 pub struct ClosureValue;
 
+/// Stands for a flow.
+pub struct FlowValue;
+
 /// Stands for a number or a function of the caller's.
 pub struct RateValue;
 
@@ -75,6 +78,18 @@ impl JsonSchema for ClosureValue {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ TYPE: "closure" })
+    }
+}
+
+impl JsonSchema for FlowValue {
+    fn schema_name() -> Cow<'static, str> {
+        "flow".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ TYPE: "RectifiedFlow | Interpolant | Flow" })
     }
 }
 

@@ -22,6 +22,14 @@ pub trait VelocityField: Send + Sync {
     fn process(&self) -> Process;
     /// Rows that go through it at once when many are carried along.
     fn rows_at_once(&self) -> usize;
+    /// How many rows it is for, where it treats each in its own way (a class a row); none where all are alike.
+    fn own_rows(&self) -> Option<usize> {
+        None
+    }
+    /// The field whose row `i` is row `rows[i]` of this one; none where all rows are alike, and this field serves any.
+    fn of_rows(&self, _rows: &[usize]) -> Result<Option<SharedFlow>> {
+        Ok(None)
+    }
 }
 
 /// A field that several hold.
@@ -70,6 +78,17 @@ impl VelocityField for FunctionField {
 
     fn rows_at_once(&self) -> usize {
         usize::MAX
+    }
+}
+
+/// Refuses a batch of `n` rows for a field that treats each row in its own way and has another number of them.
+pub fn fits_rows(field: &dyn VelocityField, n: usize) -> Result<()> {
+    match field.own_rows() {
+        Some(own) if own != n => Err(Error::Value {
+            what: "labels",
+            message: format!("this flow has {own} labels, one a row, and was asked for {n} rows"),
+        }),
+        _ => Ok(()),
     }
 }
 

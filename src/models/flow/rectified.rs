@@ -18,11 +18,11 @@ use std::sync::Arc;
 use rhapsode_tensor::{DType, Tensor, memory, params::Params};
 
 use super::{
-    Coupling, LogProbOptions, VelocityField, VelocityNet, VelocityOptions,
-    field::SharedFlow,
+    LogProbOptions, VelocityField, VelocityNet, VelocityOptions,
+    field::{SharedFlow, fits_rows},
     likelihood::{self, Base},
     path::Process,
-    sample::{SampleOptions, sample_rows},
+    sample::{SampleOptions, draw},
     training::{FitOptions, FlowMatching},
 };
 use crate::{
@@ -79,12 +79,7 @@ impl RectifiedFlow {
         observer: &mut dyn Observer,
     ) -> Result<Run> {
         options.validate()?;
-        if options.coupling == Coupling::Pairs {
-            let message =
-                "\"pairs\" is for data that come with their noise: `reflow` keeps such pairs";
-            return Err(Error::option("coupling", message));
-        }
-        let objective = FlowMatching::new(self.clone(), data, None, options)?;
+        let objective = FlowMatching::new(self.clone(), data, options)?;
         self.run(objective, options, observer)
     }
 
@@ -162,9 +157,8 @@ impl RectifiedFlow {
         // Labels and noise are made for all samples at once: both must fit.
         memory::ensure(n, size_of::<i64>())?;
         let labels = self.labels(n, &options.labels, options.label)?;
-        let rows = self.rows_given(labels.as_deref(), options.guidance);
-        let x = sample_rows(&rows, self, n, options, observer)?;
-        self.shaped(x)
+        let field = self.toward(labels, options.guidance);
+        self.shaped(draw(field.as_ref(), n, options, observer)?)
     }
 
     /// Rows `[n, dim]` in the shape of the flow's samples.
@@ -177,21 +171,16 @@ impl RectifiedFlow {
         Ok(x.reshape(&[&[n], shape.as_slice()].concat())?)
     }
 
-    /// The flow of some rows of a batch whose rows have labels.
-    fn rows_given<'a>(
-        &'a self,
-        labels: Option<&'a [i64]>,
-        guidance: f64,
-    ) -> impl Fn(usize, usize) -> Result<SharedFlow> + 'a {
-        move |start, len| {
-            Ok(match labels {
-                None => Arc::new(self.clone()),
-                Some(labels) => Arc::new(Guided {
-                    flow: self.clone(),
-                    labels: labels[start..start + len].to_vec(),
-                    guidance,
-                }),
-            })
+    /// The flow towards these classes, or towards none.
+    fn toward(&self, labels: Option<Vec<i64>>, guidance: f64) -> SharedFlow {
+        let flow = self.clone();
+        match labels {
+            None => Arc::new(flow),
+            Some(labels) => Arc::new(Guided {
+                flow,
+                labels,
+                guidance,
+            }),
         }
     }
 
@@ -206,11 +195,7 @@ impl RectifiedFlow {
             let message = format!("must be finite, got {guidance}");
             return Err(Error::option("guidance", message));
         }
-        Ok(Arc::new(Guided {
-            flow: self.clone(),
-            labels: labels.to_vec(),
-            guidance,
-        }))
+        Ok(self.toward(Some(labels.to_vec()), guidance))
     }
 
     /// The log-density, in nats, of each point of `x: [n, dim]` (or `[n, shape..]`); shape `[n]`. See [`likelihood`].
@@ -225,8 +210,8 @@ impl RectifiedFlow {
         let labels = self.labels(n, &options.labels, options.label)?;
         let x = x.to_dtype(self.params().dtype())?;
         let x = x.reshape(&[n, self.options().dim])?;
-        let rows = self.rows_given(labels.as_deref(), options.guidance);
-        likelihood::log_prob_rows(&rows, self, &Base::Normal, &x, options, observer)
+        let field = self.toward(labels, options.guidance);
+        likelihood::log_prob_rows(field.as_ref(), &Base::Normal, &x, options, observer)
     }
 
     /// One class number a sample, checked, or none.
@@ -318,15 +303,10 @@ impl VelocityField for Guided {
         let labels = match self.labels.as_slice() {
             &[one] => vec![one; n],
             // One point takes the first class, for looking at the field.
-            many if n <= 1 || n == many.len() => many.iter().copied().take(n).collect(),
+            many if n <= 1 => many.iter().copied().take(n).collect(),
             many => {
-                return Err(Error::Value {
-                    what: "labels",
-                    message: format!(
-                        "this flow has {} labels, one a row, and was asked for {n} rows",
-                        many.len()
-                    ),
-                });
+                fits_rows(self, n)?;
+                many.to_vec()
             }
         };
         self.flow.velocity_of(x, t, Some(&labels), self.guidance)
@@ -345,10 +325,20 @@ impl VelocityField for Guided {
     }
 
     fn rows_at_once(&self) -> usize {
-        match self.labels.len() {
-            1 => self.flow.rows_at_once(),
-            _ => usize::MAX,
+        self.flow.rows_at_once()
+    }
+
+    fn own_rows(&self) -> Option<usize> {
+        (self.labels.len() > 1).then_some(self.labels.len())
+    }
+
+    fn of_rows(&self, rows: &[usize]) -> Result<Option<SharedFlow>> {
+        if self.labels.len() == 1 {
+            return Ok(None);
         }
+        let labels = rows.iter().filter_map(|row| self.labels.get(*row).copied());
+        let labels = Some(labels.collect());
+        Ok(Some(self.flow.toward(labels, self.guidance)))
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     convert::expected_data,
-    field::{SharedFlow, VelocityField, velocity_at},
+    field::{VelocityField, fits_rows, velocity_at},
     likelihood,
 };
 use crate::{
@@ -186,7 +186,7 @@ pub(super) fn noise(
 
 /// `n` samples `[n, dim]` of a field.
 pub fn sample(
-    field: &SharedFlow,
+    field: &dyn VelocityField,
     n: usize,
     options: &SampleOptions,
     observer: &mut dyn Observer,
@@ -201,25 +201,22 @@ pub fn sample(
         let message = "this flow has no classes to choose from when it samples";
         return Err(Error::option(key, message));
     }
-    let rows = |_: usize, _: usize| Ok(field.clone());
-    sample_rows(&rows, field.as_ref(), n, options, observer)
+    draw(field, n, options, observer)
 }
 
-/// `n` samples; `rows(start, len)` is the field of some rows, for fields that treat each row in its own way.
-pub(super) fn sample_rows(
-    rows: &dyn Fn(usize, usize) -> Result<SharedFlow>,
-    like: &dyn VelocityField,
+/// `n` samples, of whatever class the field is for; the options have been looked at.
+pub(super) fn draw(
+    field: &dyn VelocityField,
     n: usize,
     options: &SampleOptions,
     observer: &mut dyn Observer,
 ) -> Result<Tensor> {
-    let x0 = noise(like, n, options.noise.as_ref(), options.seed)?;
+    let x0 = noise(field, n, options.noise.as_ref(), options.seed)?;
     let few = options.few()?;
     let solve = options.solve();
     let steps = few.as_ref().map(|times| times.len() - 1).or(solve.steps);
     let walk = Walk {
-        rows,
-        chunk: like.rows_at_once(),
+        field,
         label: "sample",
         steps,
     };
@@ -243,8 +240,7 @@ pub(super) fn sample_rows(
 /// Carries the rows of a batch piece by piece: the activations of a piece stay in cache, and a million rows need no
 /// gigabytes.
 pub(super) struct Walk<'a> {
-    pub rows: &'a dyn Fn(usize, usize) -> Result<SharedFlow>,
-    pub chunk: usize,
+    pub field: &'a dyn VelocityField,
     pub label: &'static str,
     /// Steps a piece, when known.
     pub steps: Option<usize>,
@@ -261,14 +257,20 @@ impl Walk<'_> {
         piece: &mut Piece,
     ) -> Result<Tensor> {
         let n = x.dim(0)?;
-        let chunk = self.chunk.clamp(1, n.max(1));
+        fits_rows(self.field, n)?;
+        let chunk = self.field.rows_at_once().clamp(1, n.max(1));
         let chunks = n.div_ceil(chunk).max(1);
         let total = self.steps.map(|steps| (steps * chunks) as u64);
         let mut done = 0;
         let mut parts = Vec::with_capacity(chunks);
         for start in (0..n.max(1)).step_by(chunk) {
             let len = chunk.min(n - start);
-            let field = (self.rows)(start, len)?;
+            let own = match len == n {
+                true => None,
+                false => self
+                    .field
+                    .of_rows(&(start..start + len).collect::<Vec<_>>())?,
+            };
             let mut watch = |_: &Step| {
                 done += 1;
                 observer.step(&Step {
@@ -283,7 +285,11 @@ impl Walk<'_> {
             } else {
                 x.narrow(0, start, len)?
             };
-            parts.push(piece(field.as_ref(), &rows, &mut watch)?);
+            parts.push(piece(
+                own.as_deref().unwrap_or(self.field),
+                &rows,
+                &mut watch,
+            )?);
         }
         Ok(Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?)
     }

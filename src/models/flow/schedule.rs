@@ -145,49 +145,86 @@ pub struct Look {
     pub data: Tensor,
     /// The expected noise.
     pub noise: Tensor,
-    /// Where in the interpolant.
-    pub level: Level,
+    /// Where in the interpolant: one place for all rows, or one a row.
+    pub levels: Vec<Level>,
 }
 
 impl Look {
-    /// At a state `x: [n, ..]` of the interpolant at `s`: one evaluation of the velocity for each row.
+    /// At states `x: [n, ..]` of the interpolant at `s`: one evaluation of the velocity for each row.
     pub fn new(flow: &dyn VelocityField, kind: Diffused, x: &Tensor, s: f64) -> Result<Self> {
-        let level = kind.at(s);
-        let y = x.affine(1.0 / level.scale(), 0.0)?;
-        let t = level.linear_time();
-        let v = velocity_at(flow, &y, level.our_time())?;
+        Self::at(flow, kind, x, &[s])
+    }
+
+    /// At states `x: [n, ..]`, each at a time of its own (or all at one).
+    pub fn at(flow: &dyn VelocityField, kind: Diffused, x: &Tensor, s: &[f64]) -> Result<Self> {
+        let levels: Vec<Level> = s.iter().map(|s| kind.at(*s)).collect();
+        let each = |of: fn(&Level) -> f64| levels.iter().map(of).collect::<Vec<f64>>();
+        let y = weighted(&[(&each(|l| 1.0 / l.scale()), x)])?;
+        let times = each(Level::our_time);
+        let v = match times.as_slice() {
+            &[one] => velocity_at(flow, &y, one)?,
+            many => {
+                let times = Tensor::from_vec(many.to_vec(), &[many.len()])?;
+                flow.velocity(&y, &times.to_dtype(x.dtype())?)?
+            }
+        };
         Ok(Self {
-            data: Tensor::combine(&[(1.0, &y), (t, &v)])?,
-            noise: Tensor::combine(&[(1.0, &y), (t - 1.0, &v)])?,
-            level,
+            data: weighted(&[(&[1.0], &y), (&each(Level::linear_time), &v)])?,
+            noise: weighted(&[(&[1.0], &y), (&each(|l| l.linear_time() - 1.0), &v)])?,
+            levels,
         })
+    }
+
+    fn each(&self, of: fn(&Level) -> f64) -> Vec<f64> {
+        self.levels.iter().map(of).collect()
     }
 
     /// `u`, the velocity in `s`, towards the noise.
     pub fn velocity(&self) -> Result<Tensor> {
-        Ok(Tensor::combine(&[
-            (self.level.alpha_dot, &self.data),
-            (self.level.sigma_dot, &self.noise),
-        ])?)
+        weighted(&[
+            (&self.each(|l| l.alpha_dot), &self.data),
+            (&self.each(|l| l.sigma_dot), &self.noise),
+        ])
     }
 
     /// The score.
     pub fn score(&self) -> Result<Tensor> {
-        Ok(self.noise.affine(-1.0 / self.level.sigma, 0.0)?)
+        weighted(&[(&self.each(|l| -1.0 / l.sigma), &self.noise)])
     }
 
     /// `f = u - g^2 / 2 score`, the drift in `s`.
     pub fn drift(&self, g: f64) -> Result<Tensor> {
-        self.drift_with(g, &self.score()?)
+        self.drift_with(&[g], &self.score()?)
     }
 
-    /// The same with another score.
-    pub fn drift_with(&self, g: f64, score: &Tensor) -> Result<Tensor> {
-        Ok(Tensor::combine(&[
-            (1.0, &self.velocity()?),
-            (-0.5 * g * g, score),
-        ])?)
+    /// The same with another score, and a `g` for all rows, or one a row.
+    pub fn drift_with(&self, g: &[f64], score: &Tensor) -> Result<Tensor> {
+        let half: Vec<f64> = g.iter().map(|g| -0.5 * g * g).collect();
+        weighted(&[(&[1.0], &self.velocity()?), (&half, score)])
     }
+}
+
+/// `sum_i c_i x_i` of tensors `[n, ..]`; a weight is one number for all rows, or one a row.
+pub(super) fn weighted(terms: &[(&[f64], &Tensor)]) -> Result<Tensor> {
+    let plain: Option<Vec<(f64, &Tensor)>> = terms
+        .iter()
+        .map(|(weights, x)| match weights {
+            &&[one] => Some((one, *x)),
+            _ => None,
+        })
+        .collect();
+    if let Some(plain) = plain {
+        return Ok(Tensor::combine(&plain)?);
+    }
+    let mut scaled = Vec::with_capacity(terms.len());
+    for (weights, x) in terms {
+        let mut column = vec![1; x.rank()];
+        column[0] = weights.len();
+        let column = Tensor::from_vec(weights.to_vec(), &column)?.to_dtype(x.dtype())?;
+        scaled.push(x.mul(&column)?);
+    }
+    let sum: Vec<(f64, &Tensor)> = scaled.iter().map(|x| (1.0, x)).collect();
+    Ok(Tensor::combine(&sum)?)
 }
 
 /// Refuses flows that do not run on straight lines from Gaussian noise.

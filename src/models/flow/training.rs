@@ -40,6 +40,10 @@ pub struct FitOptions {
     #[serde(skip)]
     #[schemars(!skip, skip_serializing, with = "TensorValue")]
     pub labels: Option<Tensor>,
+    /// The noise `[n, dim]` that belongs to each row of the data, as `flow.pairs` makes them (default: fresh noise at each step).
+    #[serde(skip)]
+    #[schemars(!skip, skip_serializing, with = "TensorValue")]
+    pub noise: Option<Tensor>,
     /// How the learning rate changes over the steps (default: as the optimizer says, else "cosine").
     pub schedule: Option<Schedule>,
     /// Steps over which the learning rate rises from 0 (default 0).
@@ -76,6 +80,7 @@ impl Default for FitOptions {
             accumulate: 1,
             optimizer: None,
             labels: None,
+            noise: None,
             schedule: None,
             warmup: 0,
             clip: None,
@@ -116,6 +121,14 @@ impl FitOptions {
         if !(0.0..=1.0).contains(&self.label_drop) {
             let message = format!("must lie in [0, 1], got {}", self.label_drop);
             return Err(Error::option("label_drop", message));
+        }
+        if self.coupling == Coupling::Pairs {
+            let message = "\"pairs\" is what `noise` is for: give it the noise of each row";
+            return Err(Error::option("coupling", message));
+        }
+        if self.coupling == Coupling::Ot && self.noise.is_some() {
+            let message = "has no effect with `noise`, which is paired with the data";
+            return Err(Error::option("coupling", message));
         }
         if let Some(clip) = self.clip {
             above_zero("clip", clip)?;
@@ -161,17 +174,14 @@ pub(super) struct FlowMatching {
 }
 
 impl FlowMatching {
-    /// On data `[n, dim]` and, for reflow, the noise `[n, dim]` that belongs to each row.
-    pub(super) fn new(
-        flow: RectifiedFlow,
-        data: &Tensor,
-        noise: Option<&Tensor>,
-        options: &FitOptions,
-    ) -> Result<Self> {
+    /// On data `[n, dim]`.
+    pub(super) fn new(flow: RectifiedFlow, data: &Tensor, options: &FitOptions) -> Result<Self> {
         let (dim, dtype) = (flow.options().dim, flow.params().dtype());
         let data = rows_of(&flow, "data", data)?;
         let n = data.dim(0)?;
-        let noise = noise
+        let noise = options
+            .noise
+            .as_ref()
             .map(|noise| rows_of(&flow, "noise", noise))
             .transpose()?;
         if let Some(noise) = noise.as_ref().filter(|noise| noise.dims() != data.dims()) {
@@ -212,7 +222,7 @@ impl FlowMatching {
             let probe = matching.data.narrow(0, 0, n.min(2))?.to_dtype(dtype)?;
             (distance.0)(&probe, &probe)?;
         }
-        matching.options.labels = None;
+        (matching.options.labels, matching.options.noise) = (None, None);
         Ok(matching)
     }
 

@@ -52,6 +52,17 @@ impl Closure {
         parameters: &[&str],
         spot: Spot,
     ) -> Outcome<Self> {
+        Ok(Self::of_either(call, function, &[parameters], spot)?.0)
+    }
+
+    /// A closure that takes one of some lists of parameters, and how many it takes; `spot` as in [`Closure::new`]. A native function takes
+    /// the first list.
+    pub fn of_either(
+        call: &NativeCallContext,
+        function: FnPtr,
+        lists: &[&[&str]],
+        spot: Spot,
+    ) -> Outcome<(Self, usize)> {
         let closure = Self {
             function,
             context: context::of_call(call)?,
@@ -63,17 +74,23 @@ impl Closure {
             .iter()
             .map(|f| f.params.len().saturating_sub(bound))
             .collect();
-        if let Some(first) = takes.first()
-            && !takes.contains(&parameters.len())
-        {
-            let list = parameters.join(", ");
-            let message = format!(
-                "the closure must take {} (|{list}|), this one takes {first}",
-                counted(parameters.len())
-            );
-            return Err(Fault::new(Kind::Type, message).at(spot).into());
+        let native = takes.is_empty();
+        let fits = lists
+            .iter()
+            .find(|list| native || takes.contains(&list.len()));
+        if let Some(list) = fits {
+            return Ok((closure, list.len()));
         }
-        Ok(closure)
+        let wanted: Vec<String> = lists
+            .iter()
+            .map(|list| format!("{} (|{}|)", counted(list.len()), list.join(", ")))
+            .collect();
+        let first = takes.first().copied().unwrap_or(0);
+        let message = format!(
+            "the closure must take {}, this one takes {first}",
+            wanted.join(" or ")
+        );
+        Err(Fault::new(Kind::Type, message).at(spot).into())
     }
 
     /// What it gives for these arguments.

@@ -17,7 +17,7 @@ use crate::{
     Error, Result,
     flow::{
         convert::one_sided,
-        field::{SharedFlow, VelocityField, check_points},
+        field::{VelocityField, check_points},
         likelihood::{self, Base, LogProbOptions},
         sample::{Walk, carry},
     },
@@ -349,10 +349,8 @@ impl Interpolant {
         let x = match options.sampler {
             Sampler::Ode => {
                 let solve = options.solve(from, to);
-                let rows = |_: usize, _: usize| Ok(Arc::new(self.clone()) as SharedFlow);
                 let walk = Walk {
-                    rows: &rows,
-                    chunk: self.rows_at_once(),
+                    field: self,
                     label: "sample",
                     steps: solve.steps,
                 };
@@ -437,8 +435,7 @@ impl Interpolant {
         let base = self.density_or(base)?;
         let x = x.to_dtype(self.dtype())?;
         check_points(self, "x", &x)?;
-        let rows = |_: usize, _: usize| Ok(Arc::new(self.clone()) as SharedFlow);
-        likelihood::log_prob_rows(&rows, self, &base, &x, options, observer)
+        likelihood::log_prob_rows(self, &base, &x, options, observer)
     }
 
     /// The base's density: what was given, or known.

@@ -23,7 +23,7 @@ use rhapsode_tensor::{DType, Tensor, random::Stream, tape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{SharedFlow, VelocityField, field::check_points, sample::Walk};
+use super::{VelocityField, field::check_points, sample::Walk};
 use crate::{
     Error, Result,
     native::TensorValue,
@@ -200,18 +200,16 @@ pub fn log_prob_from(
     finite(log_prob, x.dtype())
 }
 
-/// The log-density of many rows, piece by piece; `rows` as in sampling.
+/// The log-density of many rows, piece by piece.
 pub(super) fn log_prob_rows(
-    rows: &dyn Fn(usize, usize) -> Result<SharedFlow>,
-    like: &dyn VelocityField,
+    field: &dyn VelocityField,
     base: &Base,
     x: &Tensor,
     options: &LogProbOptions,
     observer: &mut dyn Observer,
 ) -> Result<Tensor> {
     let walk = Walk {
-        rows,
-        chunk: like.rows_at_once(),
+        field,
         label: "log_prob",
         steps: None,
     };

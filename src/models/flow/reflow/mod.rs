@@ -19,7 +19,7 @@ pub mod measure;
 pub mod pairs;
 pub mod teacher;
 
-use std::path::PathBuf;
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use rhapsode_tensor::Tensor;
 use schemars::JsonSchema;
@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use self::pairs::{Pairs, Plan};
 use super::{
     FitOptions, RectifiedFlow, SharedFlow, VelocityField,
+    convert::one_sided,
     field::check_points,
     loss::{Distance, FlowLoss},
     sample::carry,
@@ -36,7 +37,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    native::{ClosureValue, OptimizerValue, TensorValue},
+    native::{ClosureValue, FlowValue, OptimizerValue, TensorValue},
     nn::positive,
     observe::Observer,
     ode::{SaveAt, SolveOptions, Solver},
@@ -57,10 +58,24 @@ pub const REFERENCE: Reference = Reference {
 /// How far from the end the way back from data begins: there velocity and data cannot be told apart.
 pub const INVERSION_MARGIN: f64 = 1e-3;
 
+/// A flow whose pairs another one learns.
+#[derive(Clone)]
+pub struct Teacher(pub SharedFlow);
+
+impl std::fmt::Debug for Teacher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("flow")
+    }
+}
+
 /// Options of a reflow.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReflowOptions {
+    /// The flow that makes the pairs, of whatever kind: a function, a diffusion model, an interpolant from noise (default: this one).
+    #[serde(skip)]
+    #[schemars(!skip, skip_serializing, with = "FlowValue")]
+    pub teacher: Option<Teacher>,
     /// Number of pairs of noise and data that the flow makes (at least 1; default 50000).
     pub pairs: usize,
     /// Solver that makes them; a coarse one caps what can be learned (default "rk4").
@@ -120,6 +135,7 @@ pub struct ReflowOptions {
 impl Default for ReflowOptions {
     fn default() -> Self {
         Self {
+            teacher: None,
             pairs: 50_000,
             pair_solver: Solver::Rk4,
             pair_steps: 25,
@@ -202,23 +218,13 @@ impl ReflowOptions {
                 "has no effect without real data: give `real`",
             ));
         }
-        if self.eight_bit && self.cache.is_none() {
-            let message = "has no effect in memory: give a folder as `cache`";
-            return Err(Error::option("eight_bit", message));
-        }
+        pairs::eight_bit_is_kept(self.eight_bit, self.cache.is_some())?;
         if !self.guidance.is_finite() {
             let message = format!("must be finite, got {}", self.guidance);
             return Err(Error::option("guidance", message));
         }
         self.fit().validate()
     }
-}
-
-/// Pairs of noise and data, with classes where the flow has them.
-struct Training {
-    noise: Tensor,
-    data: Tensor,
-    labels: Option<Tensor>,
 }
 
 impl RectifiedFlow {
@@ -230,6 +236,10 @@ impl RectifiedFlow {
         observer: &mut dyn Observer,
     ) -> Result<(RectifiedFlow, Run)> {
         options.validate()?;
+        let teacher: SharedFlow = match &options.teacher {
+            Some(Teacher(teacher)) => self.takes(teacher)?.clone(),
+            None => Arc::new(self.clone()),
+        };
         let student = match options.warm_start {
             true => self.duplicate()?,
             false => RectifiedFlow::new(
@@ -240,16 +250,16 @@ impl RectifiedFlow {
         };
         let real = options.real.as_ref();
         let real = real
-            .map(|real| self.real_pairs(real, options, observer))
+            .map(|real| self.real_pairs(teacher.as_ref(), real, options, observer))
             .transpose()?;
         let all = match real {
-            Some((noise, data)) if options.real_share == 1.0 => Training {
+            Some((noise, data)) if options.real_share == 1.0 => Pairs {
                 noise,
                 data,
                 labels: None,
             },
             real => {
-                let made = self.pairs(options, observer)?;
+                let made = self.pairs(&teacher, options, observer)?;
                 match real {
                     None => made,
                     Some(real) => mixed(made, real, options.real_share)?,
@@ -257,18 +267,18 @@ impl RectifiedFlow {
             }
         };
         let mut fit = options.fit();
-        fit.labels = all.labels;
-        let objective = FlowMatching::new(student.clone(), &all.data, Some(&all.noise), &fit)?;
+        (fit.labels, fit.noise) = (all.labels, Some(all.noise));
+        let objective = FlowMatching::new(student.clone(), &all.data, &fit)?;
         let mut run = student.run(objective, &fit, observer)?;
         if let Some(real) = options
             .real
             .as_ref()
             .filter(|_| options.real_steps > 0 && !run.interrupted)
         {
-            let (noise, data) = self.real_pairs(real, options, observer)?;
+            let (noise, data) = self.real_pairs(teacher.as_ref(), real, options, observer)?;
             fit.steps = options.real_steps;
-            fit.labels = None;
-            let objective = FlowMatching::new(student.clone(), &data, Some(&noise), &fit)?;
+            (fit.labels, fit.noise) = (None, Some(noise));
+            let objective = FlowMatching::new(student.clone(), &data, &fit)?;
             let last = student.run(objective, &fit, observer)?;
             run.losses.extend(&last.losses);
             run.interrupted = last.interrupted;
@@ -276,40 +286,54 @@ impl RectifiedFlow {
         Ok((student, run))
     }
 
-    /// Pairs that this flow makes.
-    fn pairs(&self, options: &ReflowOptions, observer: &mut dyn Observer) -> Result<Training> {
-        let classes = self.options().classes;
+    /// A teacher, if this flow can learn its pairs.
+    fn takes<'a>(&self, teacher: &'a SharedFlow) -> Result<&'a SharedFlow> {
+        one_sided(&teacher.process())?;
+        if teacher.dim() != self.dim() {
+            let message = format!(
+                "has samples of {} elements, those of this flow have {}",
+                teacher.dim(),
+                self.dim()
+            );
+            return Err(Error::option("teacher", message));
+        }
+        if self.options().classes > 0 {
+            let message = "makes pairs without classes, and this flow has classes: reflow it by its own, or make one without";
+            return Err(Error::option("teacher", message));
+        }
+        Ok(teacher)
+    }
+
+    /// Pairs that a flow makes; this one towards all its classes.
+    fn pairs(
+        &self,
+        teacher: &SharedFlow,
+        options: &ReflowOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Pairs> {
         let plan = Plan {
             count: options.pairs,
             dim: self.dim(),
             dtype: self.dtype(),
             seed: options.seed.unwrap_or(0),
             solve: options.solve(0.0, 1.0),
-            classes,
+            classes: self.options().classes,
             guidance: options.guidance,
             eight_bit: options.eight_bit,
         };
-        let field = |labels: Option<&[i64]>| -> Result<SharedFlow> {
+        let field = |_: Range<usize>, labels: Option<&[i64]>| -> Result<SharedFlow> {
             match labels {
                 Some(labels) => self.given(labels, options.guidance),
-                None => Ok(std::sync::Arc::new(self.clone())),
+                None => Ok(teacher.clone()),
             }
         };
-        let Pairs {
-            noise,
-            data,
-            labels,
-        } = pairs::make(&plan, &field, options.cache.as_deref(), observer)?;
-        Ok(Training {
-            noise,
-            data,
-            labels,
-        })
+        pairs::make(&plan, &field, options.cache.as_deref(), observer)
     }
 
-    /// Real data and the noise to which the ODE carries them back.
+    /// Real data and the noise to which the teacher's ODE carries them back.
     fn real_pairs(
         &self,
+        teacher: &dyn VelocityField,
         real: &Tensor,
         options: &ReflowOptions,
         observer: &mut dyn Observer,
@@ -320,7 +344,7 @@ impl RectifiedFlow {
             .to_dtype(self.dtype())?
             .reshape(&[n, self.dim()])?;
         let solve = options.solve(1.0 - INVERSION_MARGIN, 0.0);
-        let noise = invert(self, &data, &solve, options.seed.unwrap_or(0), observer)?;
+        let noise = invert(teacher, &data, &solve, options.seed.unwrap_or(0), observer)?;
         Ok((noise, data))
     }
 }
@@ -340,7 +364,7 @@ pub fn invert(
 }
 
 /// Made and real pairs so that the real ones have the given share.
-fn mixed(made: Training, (noise, data): (Tensor, Tensor), share: f64) -> Result<Training> {
+fn mixed(made: Pairs, (noise, data): (Tensor, Tensor), share: f64) -> Result<Pairs> {
     if made.labels.is_some() {
         let message = "real data have no classes here: reflow a flow of one class (`given`) or leave `real` out";
         return Err(Error::option("real", message));
@@ -353,7 +377,7 @@ fn mixed(made: Training, (noise, data): (Tensor, Tensor), share: f64) -> Result<
     )?;
     let rows: Vec<i64> = (0..wanted).map(|i| (i % m) as i64).collect();
     let rows = Tensor::from_vec(rows, &[wanted])?;
-    Ok(Training {
+    Ok(Pairs {
         noise: Tensor::cat(&[&made.noise, &noise.index_select(0, &rows)?], 0)?,
         data: Tensor::cat(&[&made.data, &data.index_select(0, &rows)?], 0)?,
         labels: None,

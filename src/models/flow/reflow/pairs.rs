@@ -4,23 +4,121 @@
 //! of the seed and are not kept; data take 4 or 8 bytes a number, or one where they are images in [-1, 1]. Every piece says which flow and
 //! which options it belongs to, and is refused by another.
 
-use std::path::Path;
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use rhapsode_tensor::{DType, Tensor, memory, random::Stream};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     Error, Result,
     checkpoint::Checkpoint,
-    flow::{SharedFlow, field::velocity_at, sample::carry},
+    flow::{
+        SharedFlow,
+        convert::one_sided,
+        field::{fits_rows, velocity_at},
+        sample::carry,
+    },
+    nn::positive,
     observe::{Observer, Step},
-    ode::SolveOptions,
+    ode::{SaveAt, SolveOptions, Solver},
 };
 
 /// Pairs in a piece.
 const PIECE: usize = 8192;
 /// The kind of a piece on disk.
 const KIND: &str = "flow::pairs";
+
+/// Options of pairs of a flow.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PairOptions {
+    /// Solver that makes them; a coarse one caps what can be learned (default "rk4").
+    pub solver: Solver,
+    /// Its equal steps (at least 1; default 25).
+    pub steps: usize,
+    /// Folder in which the pairs are kept, and found again (default: none, in memory).
+    pub cache: Option<PathBuf>,
+    /// Whether kept data take one byte a number, as images in [-1, 1] do (default false).
+    pub eight_bit: bool,
+    /// Seed of the noise (default: the session's next).
+    pub seed: Option<u64>,
+}
+
+impl Default for PairOptions {
+    fn default() -> Self {
+        Self {
+            solver: Solver::Rk4,
+            steps: 25,
+            cache: None,
+            eight_bit: false,
+            seed: None,
+        }
+    }
+}
+
+impl PairOptions {
+    /// Refuses impossible values.
+    pub fn validate(&self) -> Result<()> {
+        positive("steps", self.steps)?;
+        eight_bit_is_kept(self.eight_bit, self.cache.is_some())
+    }
+}
+
+/// Refuses pairs of one byte that are not kept.
+pub(super) fn eight_bit_is_kept(eight_bit: bool, cache: bool) -> Result<()> {
+    match eight_bit && !cache {
+        true => Err(Error::option(
+            "eight_bit",
+            "has no effect in memory: give a folder as `cache`",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// `n` pairs of a flow from Gaussian noise: noise, and the data to which its ODE carries it.
+pub fn pairs(
+    field: &SharedFlow,
+    n: usize,
+    options: &PairOptions,
+    observer: &mut dyn Observer,
+) -> Result<Pairs> {
+    options.validate()?;
+    positive("n", n)?;
+    one_sided(&field.process())?;
+    let plan = Plan {
+        count: n,
+        dim: field.dim(),
+        dtype: field.dtype(),
+        seed: options.seed.unwrap_or(0),
+        solve: SolveOptions {
+            from: 0.0,
+            to: 1.0,
+            solver: options.solver,
+            steps: Some(options.steps),
+            save_at: SaveAt::END,
+            ..Default::default()
+        },
+        classes: 0,
+        guidance: 1.0,
+        eight_bit: options.eight_bit,
+    };
+    fits_rows(field.as_ref(), n)?;
+    if field.own_rows().is_some() && options.cache.is_some() {
+        let message =
+            "keeps pairs of a flow that treats all rows alike, not of one with a class a row";
+        return Err(Error::option("cache", message));
+    }
+    let of = |rows: Range<usize>, _: Option<&[i64]>| {
+        let own = field.of_rows(&rows.collect::<Vec<_>>())?;
+        Ok(own.unwrap_or_else(|| field.clone()))
+    };
+    make(&plan, &of, options.cache.as_deref(), observer)
+}
 
 /// What pairs are made.
 pub struct Plan {
@@ -90,10 +188,10 @@ impl Plan {
     }
 }
 
-/// Makes the pairs, or takes them from the folder where they are; `field(labels)` is the flow towards these classes.
+/// Makes the pairs, or takes them from the folder where they are; `field(rows, labels)` is the flow of some of the rows, towards these classes.
 pub fn make(
     plan: &Plan,
-    field: &dyn Fn(Option<&[i64]>) -> Result<SharedFlow>,
+    field: &dyn Fn(Range<usize>, Option<&[i64]>) -> Result<SharedFlow>,
     folder: Option<&Path>,
     observer: &mut dyn Observer,
 ) -> Result<Pairs> {
@@ -103,8 +201,8 @@ pub fn make(
     )?;
     let pieces = plan.count.div_ceil(PIECE);
     let plain = match plan.classes {
-        0 => field(None)?,
-        _ => field(Some(&[0]))?,
+        0 => field(0..1, None)?,
+        _ => field(0..1, Some(&[0]))?,
     };
     let (mut noise, mut data, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     for piece in 0..pieces {
@@ -120,7 +218,7 @@ pub fn make(
         let x = match known {
             Some(x) => x,
             None => {
-                let field = field(classes.as_deref())?;
+                let field = field(piece * PIECE..piece * PIECE + n, classes.as_deref())?;
                 // Progress is told by pieces; an interrupt is looked for at every step.
                 let mut watch = |_: &Step| observer.step(&progress(piece, pieces));
                 let x = carry(field.as_ref(), &z, &plan.solve, &mut watch)?;

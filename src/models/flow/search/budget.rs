@@ -61,6 +61,11 @@ impl Ledger {
         self.turns.len()
     }
 
+    /// Whether the present step has tried nothing yet.
+    pub fn is_fresh(&self) -> bool {
+        self.rewards.is_empty()
+    }
+
     /// Whether the last step is on.
     pub fn is_last(&self) -> bool {
         self.turns.len() + 1 >= self.steps

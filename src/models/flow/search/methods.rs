@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    flow::{field::velocity_at, sample::carry, schedule::Diffused},
+    flow::{field::velocity_at, schedule::Diffused},
     observe::Silent,
     ode::{SaveAt, SolveOptions, Solver},
 };
@@ -25,8 +25,8 @@ pub(super) fn sop_rounds() -> Vec<(f64, f64, f64)> {
 /// Told after each round: evaluations spent, best value.
 pub(super) type Told<'a> = dyn FnMut(usize, f64) -> Result<()> + 'a;
 
-/// What a method gives: the chosen state, alone, and where the budget went.
-type Chosen = (States, Vec<Vec<Turn>>);
+/// What a method gives: the chosen state of each search, and where its budget went.
+type Chosen = (States, Vec<Vec<Vec<Turn>>>);
 
 impl Searcher<'_> {
     /// Grid index of the last state.
@@ -34,145 +34,167 @@ impl Searcher<'_> {
         self.times.len() - 2
     }
 
-    /// The noises that a method begins with.
+    /// The noises that a method begins with: `k` for each search.
     pub(super) fn start(&mut self, k: usize) -> Result<Tensor> {
+        let (n, dim) = (self.searches * k, self.flow.dim());
         let Some(noise) = &self.options.noise else {
-            return self.noise(k);
+            return self.noise(n);
         };
-        match noise.len() == k * self.flow.dim() && noise.dims().first() == Some(&k) {
-            true => Ok(noise
-                .to_dtype(self.flow.dtype())?
-                .reshape(&[k, self.flow.dim()])?),
+        match noise.len() == n * dim && noise.dims().first() == Some(&n) {
+            true => Ok(noise.to_dtype(self.flow.dtype())?.reshape(&[n, dim])?),
             false => Err(Error::option(
                 "noise",
                 format!(
-                    "expected [{k}, {}] for this method and budget, got {:?}",
-                    self.flow.dim(),
+                    "expected [{n}, {dim}] for this method and budget, got {:?}",
                     noise.dims()
                 ),
             )),
         }
     }
 
-    /// Rollover budget forcing, all chains in lock-step.
+    /// The best state of each search.
+    fn chosen(&self, states: &States) -> Result<States> {
+        states.rows(&states.best(self.searches))
+    }
+
+    /// What each search tried in one step, for all its chains together.
+    fn turns(&self, quota: usize, states: &States, resampled: &[bool]) -> Vec<Turn> {
+        let each = states.values.len() / self.searches;
+        let turn = |(search, values): (usize, &[f64])| Turn {
+            quota,
+            chosen: budget::best(values),
+            rewards: values.to_vec(),
+            improved: resampled.get(search).copied().unwrap_or(false),
+            rolled_over: 0,
+        };
+        states
+            .values
+            .chunks(each.max(1))
+            .enumerate()
+            .map(turn)
+            .collect()
+    }
+
+    /// Rollover budget forcing, all chains in lock-step: each round gives each of them one candidate, of the step that it is at.
     pub(super) fn rbf(&mut self, told: &mut Told) -> Result<Chosen> {
         let (chains, init, last) = (self.options.particles, self.options.init, self.last());
-        let noise = self.start(chains * init)?;
-        let all = self.look(&noise, 0)?;
-        let mut states = Vec::new();
-        let mut ledgers = Vec::new();
         let quota = budget::quota(self.options.spendable(), chains, init, self.options.steps);
-        for chain in 0..chains {
-            let rows: Vec<usize> = (chain * init..(chain + 1) * init).collect();
-            let mine = all.rows(&rows)?;
-            let best = mine.rows(&[mine.best()])?;
-            ledgers.push(Ledger::new(
-                quota,
-                last,
-                best.values.first().copied().unwrap_or(f64::NEG_INFINITY),
-            ));
-            states.push(best);
-        }
-        let mut tried: Vec<Vec<States>> = vec![Vec::new(); chains];
+        let noise = self.start(chains * init)?;
+        let all = self.look(&noise, &[0])?;
+        let mut states = all.rows(&all.best(self.searches * chains))?;
+        let begun = |best: &f64| Ledger::new(quota, last, *best);
+        let mut ledgers: Vec<Ledger> = states.values.iter().map(begun).collect();
+        // The best candidate of the step that each chain is at, of equal ones the first.
+        let mut held = states.clone();
         // A round that would reach the budget is not begun, as in the official code.
         while self.left() > chains {
-            for chain in 0..chains {
-                let step = ledgers[chain].step().min(last - 1);
-                let child = self.children(&states[chain], step)?;
-                let child = self.look(&child, step + 1)?;
-                let reward = child.values.first().copied().unwrap_or(f64::NEG_INFINITY);
-                tried[chain].push(child);
-                if let Some(chosen) = ledgers[chain].try_one(reward) {
-                    states[chain] = tried[chain].swap_remove(chosen);
-                    tried[chain].clear();
-                }
-            }
-            let best = ledgers
+            let at: Vec<usize> = ledgers.iter().map(|l| l.step().min(last - 1)).collect();
+            let children = self.children(&states, &at)?;
+            let next: Vec<usize> = at.iter().map(|i| i + 1).collect();
+            let seen = self.look(&children, &next)?;
+            let values = seen.values.iter().zip(&held.values);
+            let better: Vec<bool> = ledgers
                 .iter()
-                .map(Ledger::best)
-                .fold(f64::NEG_INFINITY, f64::max);
-            told(self.spent, best)?;
+                .zip(values)
+                .map(|(ledger, (new, old))| ledger.is_fresh() || new > old)
+                .collect();
+            held = held.replaced(&seen, &better)?;
+            let over: Vec<bool> = ledgers
+                .iter_mut()
+                .zip(&seen.values)
+                .map(|(ledger, reward)| ledger.try_one(*reward).is_some())
+                .collect();
+            states = states.replaced(&held, &over)?;
+            let best = ledgers.iter().map(Ledger::best);
+            told(self.spent, best.fold(f64::NEG_INFINITY, f64::max))?;
         }
-        let mut ends = Vec::new();
-        for chain in 0..chains {
-            if !ledgers[chain].is_last() {
-                continue;
-            }
-            if let Some(chosen) = ledgers[chain].end() {
-                ends.push(tried[chain].swap_remove(chosen));
-            }
+        let ends = self.ends(&mut ledgers, &held)?;
+        let turns: Vec<_> = ledgers.into_iter().map(|ledger| ledger.turns).collect();
+        let traces = turns.chunks(chains).map(<[_]>::to_vec).collect();
+        Ok((held.rows(&ends)?, traces))
+    }
+
+    /// The row of the best chain of each search, of those that came to their last step.
+    fn ends(&self, ledgers: &mut [Ledger], held: &States) -> Result<Vec<usize>> {
+        let chains = ledgers.len() / self.searches;
+        let mut ends = Vec::with_capacity(self.searches);
+        for (search, ledgers) in ledgers.chunks_mut(chains).enumerate() {
+            let done = |ledger: &mut Ledger| ledger.is_last() && ledger.end().is_some();
+            let done: Vec<bool> = ledgers.iter_mut().map(done).collect();
+            let rows = (search * chains..(search + 1) * chains)
+                .zip(done)
+                .filter_map(|(row, done)| done.then_some(row));
+            let best = rows.reduce(|a, b| {
+                if held.values[b] > held.values[a] {
+                    b
+                } else {
+                    a
+                }
+            });
+            ends.push(best.ok_or_else(|| {
+                Error::option(
+                    "nfe",
+                    "was spent before any chain came to its last step: raise it, or lower `init`",
+                )
+            })?);
         }
-        let trace = ledgers.into_iter().map(|ledger| ledger.turns).collect();
-        if ends.is_empty() {
-            return Err(Error::option(
-                "nfe",
-                "was spent before any chain came to its last step: raise it, or lower `init`",
-            ));
-        }
-        let ends = States::join(&ends)?;
-        Ok((ends.rows(&[ends.best()])?, trace))
+        Ok(ends)
     }
 
     /// Chains with children each, of which the best, or one by temperature, goes on: at every step, or every few.
     pub(super) fn groups(&mut self, told: &mut Told) -> Result<Chosen> {
         let (chains, last) = (self.options.particles, self.last());
         let noise = self.start(chains)?;
-        let mut states = self.look(&noise, 0)?;
-        let counts = self.counts(last, chains)?;
-        let block = if self.options.method == Method::Code {
-            self.options.block
-        } else {
-            1
+        let mut states = self.look(&noise, &[0])?;
+        let counts = self.counts(last, chains);
+        let block = match self.options.method {
+            Method::Code => self.options.block,
+            _ => 1,
         };
-        let mut turns = Vec::new();
+        let mut traces = vec![Vec::new(); self.searches];
         for (from, to) in budget::blocks(last, block) {
             let k = counts[from].max(1);
-            let rows: Vec<usize> = (0..chains).flat_map(|chain| vec![chain; k]).collect();
-            let mut children = states.rows(&rows)?;
+            let mut children = states.repeated(k)?;
             for i in from..to {
-                let x = self.children(&children, i)?;
-                children = self.look(&x, i + 1)?;
+                let x = self.children(&children, &[i])?;
+                children = self.look(&x, &[i + 1])?;
             }
-            let mut kept = Vec::new();
-            for chain in 0..chains {
-                let values = &children.values[chain * k..(chain + 1) * k];
-                kept.push(chain * k + self.choose(values)?);
-            }
-            turns.push(Turn {
-                quota: chains * k * (to - from),
-                chosen: budget::best(&children.values),
-                rewards: children.values.clone(),
-                improved: false,
-                rolled_over: 0,
-            });
+            let kept = self.choose(&children, k);
+            let turns = self.turns(chains * k * (to - from), &children, &[]);
+            traces
+                .iter_mut()
+                .zip(turns)
+                .for_each(|(trace, turn)| trace.push(turn));
             states = children.rows(&kept)?;
-            told(self.spent, states.values[states.best()])?;
+            told(self.spent, states.most())?;
         }
-        Ok((states.rows(&[states.best()])?, vec![turns]))
+        Ok((self.chosen(&states)?, each_alone(traces)))
     }
 
     /// Children of each chain at each step.
-    fn counts(&self, moves: usize, chains: usize) -> Result<Vec<usize>> {
+    fn counts(&self, moves: usize, chains: usize) -> Vec<usize> {
         let left = self.left() / chains;
-        Ok(
-            match self.options.decreasing && self.options.method == Method::Svdd {
-                true => budget::decreasing(moves, left),
-                false => vec![left / moves; moves],
-            },
-        )
+        match self.options.decreasing && self.options.method == Method::Svdd {
+            true => budget::decreasing(moves, left),
+            false => vec![left / moves; moves],
+        }
     }
 
-    /// The best, or one by its share of `exp(value / temperature)`.
-    fn choose(&mut self, values: &[f64]) -> Result<usize> {
+    /// The row of the child with which each chain goes on: the best of its `k`, or one by its share of `exp(value / temperature)`.
+    fn choose(&mut self, children: &States, k: usize) -> Vec<usize> {
         let temperature = self.options.temperature.unwrap_or(0.0);
         if self.options.method != Method::Svdd || temperature == 0.0 {
-            return Ok(budget::best(values));
+            return children.best(self.streams.len());
         }
-        let log: Vec<f64> = values.iter().map(|v| v / temperature).collect();
-        let mut u = [0.0];
         self.draws += 1;
-        self.stream.at(self.draws).uniform(&mut u);
-        Ok(budget::ancestors(&budget::weights(&log).0, &u)[0])
+        let pick = |(chain, values): (usize, &[f64])| {
+            let log: Vec<f64> = values.iter().map(|v| v / temperature).collect();
+            let mut u = [0.0];
+            self.streams[chain].at(self.draws).uniform(&mut u);
+            let picked = budget::ancestors(&budget::weights(&log).0, &u);
+            chain * k + picked.first().copied().unwrap_or(0)
+        };
+        children.values.chunks(k).enumerate().map(pick).collect()
     }
 
     /// Whole walks, of which the best is taken.
@@ -180,20 +202,15 @@ impl Searcher<'_> {
         let last = self.last();
         let k = (self.options.spendable() / (last + 1)).max(1);
         let noise = self.start(k)?;
-        let mut states = self.look(&noise, 0)?;
+        let mut states = self.look(&noise, &[0])?;
         for i in 0..last {
-            let x = self.children(&states, i)?;
-            states = self.look(&x, i + 1)?;
-            told(self.spent, states.values[states.best()])?;
+            let x = self.children(&states, &[i])?;
+            states = self.look(&x, &[i + 1])?;
+            told(self.spent, states.most())?;
         }
-        let turn = Turn {
-            quota: k * (last + 1),
-            chosen: states.best(),
-            rewards: states.values.clone(),
-            improved: false,
-            rolled_over: 0,
-        };
-        Ok((states.rows(&[turn.chosen])?, vec![vec![turn]]))
+        let turns = self.turns(k * (last + 1), &states, &[]);
+        let traces = turns.into_iter().map(|turn| vec![vec![turn]]).collect();
+        Ok((self.chosen(&states)?, traces))
     }
 
     /// Particles with weights, drawn anew when few of them carry the weight.
@@ -205,36 +222,52 @@ impl Searcher<'_> {
             false => vec![(self.options.spendable() / (last + 1)).max(1); last + 1],
         };
         let noise = self.start(counts[0])?;
-        let mut states = self.look(&noise, 0)?;
+        let mut states = self.look(&noise, &[0])?;
         let mut log: Vec<f64> = states.values.iter().map(|v| v / temperature).collect();
-        let mut turns = Vec::new();
+        let mut traces = vec![Vec::new(); self.searches];
         for i in 0..last {
-            let (p, ess) = budget::weights(&log);
             let k = counts[i + 1].max(1);
-            let resampled = ess < self.options.ess * log.len() as f64 || k != log.len();
-            if resampled {
-                let mut u = vec![0.0; k];
-                self.draws += 1;
-                self.stream.at(self.draws).uniform(&mut u);
-                states = states.rows(&budget::ancestors(&p, &u))?;
-                log = vec![0.0; k];
+            let (rows, resampled) = self.resampled(&mut log, k);
+            if resampled.contains(&true) {
+                states = states.rows(&rows)?;
             }
-            let before = states.values.clone();
-            let x = self.children(&states, i)?;
-            states = self.look(&x, i + 1)?;
+            let x = self.children(&states, &[i])?;
+            let before = std::mem::replace(&mut states, self.look(&x, &[i + 1])?).values;
             for ((w, new), old) in log.iter_mut().zip(&states.values).zip(&before) {
                 *w += (new - old) / temperature;
             }
-            turns.push(Turn {
-                quota: k,
-                chosen: states.best(),
-                rewards: states.values.clone(),
-                improved: resampled,
-                rolled_over: 0,
-            });
-            told(self.spent, states.values[states.best()])?;
+            let turns = self.turns(k, &states, &resampled);
+            traces
+                .iter_mut()
+                .zip(turns)
+                .for_each(|(trace, turn)| trace.push(turn));
+            told(self.spent, states.most())?;
         }
-        Ok((states.rows(&[states.best()])?, vec![turns]))
+        Ok((self.chosen(&states)?, each_alone(traces)))
+    }
+
+    /// The rows with which `k` particles of each search go on, and which searches drew theirs anew: their log-weights are 0 again.
+    fn resampled(&mut self, log: &mut Vec<f64>, k: usize) -> (Vec<usize>, Vec<bool>) {
+        let before = log.len() / self.searches;
+        let (mut rows, mut all, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        self.draws += 1;
+        for (search, log) in log.chunks(before).enumerate() {
+            let (p, ess) = budget::weights(log);
+            let resampled = ess < self.options.ess * before as f64 || k != before;
+            all.push(resampled);
+            if resampled {
+                let mut u = vec![0.0; k];
+                self.streams[search].at(self.draws).uniform(&mut u);
+                let drawn = budget::ancestors(&p, &u);
+                rows.extend(drawn.into_iter().map(|row| search * before + row));
+                weights.extend(vec![0.0; k]);
+            } else {
+                rows.extend(search * before..(search + 1) * before);
+                weights.extend_from_slice(log);
+            }
+        }
+        *log = weights;
+        (rows, all)
     }
 
     /// Search over paths on the linear flow: noise up, ODE down, the best go on.
@@ -248,75 +281,96 @@ impl Searcher<'_> {
         let chains = self.options.particles;
         let rounds = sop_rounds();
         let noise = self.start(chains)?;
-        let mut x = self.descend(&noise, 1.0, SOP.0, SOP_STEPS)?;
+        let x = self.descend(&noise, 1.0, SOP.0)?;
         let budget = self.options.nfe.saturating_sub(self.spent);
         // Each child costs its way down and the look at the end of it.
-        let down = SOP_STEPS;
-        let k = (budget / (rounds.len() * chains * (down + 1))).max(1);
-        let mut turns = Vec::new();
-        let mut data = x.clone();
-        let mut best = f64::NEG_INFINITY;
+        let k = (budget / (rounds.len() * chains * (SOP_STEPS + 1))).max(1);
+        let mut states = States {
+            data: x.clone(),
+            drift: x.clone(),
+            values: vec![f64::NEG_INFINITY; self.searches * chains],
+            x,
+        };
+        let mut traces = vec![Vec::new(); self.searches];
         for (at, noised, next) in rounds {
-            let rows: Vec<i64> = (0..chains)
-                .flat_map(|chain| vec![chain as i64; k])
-                .collect();
-            let n = rows.len();
-            if self.spent + n * (down + usize::from(next > 0.0)) > self.options.nfe {
+            let cost = SOP_STEPS + usize::from(next > 0.0);
+            if self.spent + chains * k * cost > self.options.nfe {
                 break;
             }
-            let parents = x.index_select(0, &Tensor::from_vec(rows, &[n])?)?;
-            // On lines alpha = 1 - s, sigma = s.
-            let ratio = (1.0 - noised) / (1.0 - at);
-            let spread = (noised * noised - ratio * ratio * at * at).max(0.0).sqrt();
-            let z = self.noise(n)?;
-            let up = Tensor::combine(&[(ratio, &parents), (spread, &z)])?;
-            let children = self.descend(&up, noised, next, down)?;
-            let seen = match next > 0.0 {
-                true => {
-                    self.spent += n;
-                    let v = no_grad(|| velocity_at(self.flow, &children, 1.0 - next))?;
-                    Tensor::combine(&[(1.0, &children), (next, &v)])?
-                }
-                false => children.clone(),
-            };
-            let values = no_grad(|| self.rewards(&seen))?;
-            let mut order: Vec<usize> = (0..n).collect();
-            order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
-            let kept: Vec<i64> = order.iter().take(chains).map(|row| *row as i64).collect();
-            let kept = Tensor::from_vec(kept, &[chains.min(n)])?;
-            x = children.index_select(0, &kept)?;
-            data = seen.index_select(0, &kept)?;
-            best = values[order[0]];
-            turns.push(Turn {
-                quota: n * (down + 1),
-                chosen: order[0],
-                rewards: values,
-                improved: false,
-                rolled_over: 0,
-            });
-            told(self.spent, best)?;
+            let children = self.detour(&states, k, (at, noised, next))?;
+            let turns = self.turns(chains * k * (SOP_STEPS + 1), &children, &[]);
+            traces
+                .iter_mut()
+                .zip(turns)
+                .for_each(|(trace, turn)| trace.push(turn));
+            states = children.rows(&self.foremost(&children, chains))?;
+            told(self.spent, states.most())?;
         }
-        let first = data.narrow(0, 0, 1)?;
-        let state = States {
-            x: first.clone(),
-            values: vec![best],
-            drift: first.clone(),
-            data: first,
+        Ok((self.chosen(&states)?, each_alone(traces)))
+    }
+
+    /// `k` children of each state: noise is added from `at` up to `noised`, and the flow goes down to `next`.
+    fn detour(
+        &mut self,
+        states: &States,
+        k: usize,
+        (at, noised, next): (f64, f64, f64),
+    ) -> Result<States> {
+        let parents = states.repeated(k)?;
+        // On lines alpha = 1 - s, sigma = s.
+        let ratio = (1.0 - noised) / (1.0 - at);
+        let spread = (noised * noised - ratio * ratio * at * at).max(0.0).sqrt();
+        let n = parents.values.len();
+        let z = self.noise(n)?;
+        let up = Tensor::combine(&[(ratio, &parents.x), (spread, &z)])?;
+        let x = self.descend(&up, noised, next)?;
+        let data = match next > 0.0 {
+            true => {
+                self.spent += n / self.searches;
+                let own = self.field(n)?;
+                let flow = own.as_deref().unwrap_or(self.flow);
+                let v = no_grad(|| velocity_at(flow, &x, 1.0 - next))?;
+                Tensor::combine(&[(1.0, &x), (next, &v)])?
+            }
+            false => x.clone(),
         };
-        Ok((state, vec![turns]))
+        let values = no_grad(|| self.rewards(&data, &self.which(n)))?;
+        Ok(States {
+            drift: parents.drift,
+            x,
+            data,
+            values,
+        })
+    }
+
+    /// The `k` best rows of each search, best first.
+    fn foremost(&self, states: &States, k: usize) -> Vec<usize> {
+        let each = states.values.len() / self.searches;
+        let best = |search: usize| {
+            let mut order: Vec<usize> = (search * each..(search + 1) * each).collect();
+            order.sort_by(|a, b| states.values[*b].total_cmp(&states.values[*a]));
+            order.truncate(k);
+            order
+        };
+        (0..self.searches).flat_map(best).collect()
     }
 
     /// The linear flow from one of the papers' times to an earlier one, by Euler.
-    fn descend(&mut self, x: &Tensor, from: f64, to: f64, steps: usize) -> Result<Tensor> {
-        self.spent += x.dim(0)? * steps;
+    fn descend(&mut self, x: &Tensor, from: f64, to: f64) -> Result<Tensor> {
+        self.spent += x.dim(0)? / self.searches * SOP_STEPS;
         let solve = SolveOptions {
             from: 1.0 - from,
             to: 1.0 - to,
             solver: Solver::Euler,
-            steps: Some(steps),
+            steps: Some(SOP_STEPS),
             save_at: SaveAt::END,
             ..Default::default()
         };
-        no_grad(|| carry(self.flow, x, &solve, &mut Silent))
+        no_grad(|| self.walk(x, &solve, &mut Silent))
     }
+}
+
+/// Traces of searches whose chains are told of together.
+fn each_alone(traces: Vec<Vec<Turn>>) -> Vec<Vec<Vec<Turn>>> {
+    traces.into_iter().map(|trace| vec![trace]).collect()
 }

@@ -12,25 +12,32 @@
 //! `s = 0.44`, where "vp" has `alpha = 0.38`: the predicted data there are blurred. "ode" finishes from there along the linear flow, its evaluations
 //! counted; "mean" returns the prediction, as the official code does; "sde" takes the last noisy step.
 //!
+//! Several searches run side by side ([`search_many`]): all of them look at the flow in one batch, each with a budget of its own, and for a flow that has a
+//! class a row each towards its own. The noise of a chain depends on the seed, the number of the search and that of the chain: not on how many
+//! there are.
+//!
 //! (Kim, Yoon, Hwang, Sung 2025, arXiv 2503.19385.)
 
 pub mod budget;
 mod methods;
 mod options;
 mod spread;
+mod states;
+#[cfg(test)]
+mod tests;
 
 pub use options::{Diffusion, Finish, Grid, METHODS, Method, SearchOptions};
 pub use spread::{SpreadOptions, spread};
 
 use std::sync::Arc;
 
-use rhapsode_tensor::{Tensor, grad, interrupt, no_grad, random::Stream, tape};
+use rhapsode_tensor::{Tensor, grad, interrupt, memory, no_grad, random::Stream, tape};
 
-use self::budget::Turn;
+use self::{budget::Turn, states::States};
 use super::{
-    VelocityField,
-    sample::carry,
-    schedule::{Look, linear},
+    SharedFlow, VelocityField,
+    sample::{Walk, carry},
+    schedule::{Look, linear, weighted},
 };
 use crate::{
     Error, Result,
@@ -53,8 +60,8 @@ pub const REFERENCE: Reference = Reference {
     arxiv: "2503.19385",
 };
 
-/// A reward of data `[n, ..]`: one number a sample, `[n]`.
-pub type Reward = Arc<dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync>;
+/// A reward of data `[n, ..]`, of which row `i` belongs to search `which[i]`: one number a sample, `[n]`.
+pub type Reward = Arc<dyn Fn(&Tensor, &[usize]) -> Result<Tensor> + Send + Sync>;
 
 /// What a search found.
 pub struct Found {
@@ -70,82 +77,59 @@ pub struct Found {
     pub trace: Vec<Vec<Turn>>,
 }
 
-/// The flow on its interpolant, with every evaluation counted.
+/// The flow on its interpolant, with every evaluation counted. Rows are in the order of the searches, as many for each.
 pub(super) struct Searcher<'a> {
     flow: &'a dyn VelocityField,
     reward: &'a Reward,
     options: &'a SearchOptions,
     times: Vec<f64>,
+    searches: usize,
+    /// Evaluations of each search.
     spent: usize,
     draws: u64,
-    stream: Stream,
-}
-
-/// States `[k, dim]`, what they are worth, and what was seen there.
-#[derive(Clone)]
-pub(super) struct States {
-    x: Tensor,
-    values: Vec<f64>,
-    data: Tensor,
-    /// The drift from here to the next time.
-    drift: Tensor,
-}
-
-impl States {
-    fn rows(&self, rows: &[usize]) -> Result<Self> {
-        let indices: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
-        let indices = Tensor::from_vec(indices, &[rows.len()])?;
-        let pick = |x: &Tensor| -> Result<Tensor> { Ok(x.index_select(0, &indices)?) };
-        Ok(Self {
-            x: pick(&self.x)?,
-            data: pick(&self.data)?,
-            drift: pick(&self.drift)?,
-            values: rows
-                .iter()
-                .filter_map(|row| self.values.get(*row))
-                .copied()
-                .collect(),
-        })
-    }
-
-    fn best(&self) -> usize {
-        budget::best(&self.values)
-    }
-
-    fn join(parts: &[States]) -> Result<Self> {
-        let all = |of: fn(&States) -> &Tensor| -> Result<Tensor> {
-            Ok(Tensor::cat(&parts.iter().map(of).collect::<Vec<_>>(), 0)?)
-        };
-        Ok(Self {
-            x: all(|s| &s.x)?,
-            data: all(|s| &s.data)?,
-            drift: all(|s| &s.drift)?,
-            values: parts
-                .iter()
-                .flat_map(|s| s.values.iter().copied())
-                .collect(),
-        })
-    }
+    /// What each chain of each search draws from.
+    streams: Vec<Stream>,
 }
 
 impl<'a> Searcher<'a> {
-    fn new(flow: &'a dyn VelocityField, reward: &'a Reward, options: &'a SearchOptions) -> Self {
+    fn new(
+        flow: &'a dyn VelocityField,
+        reward: &'a Reward,
+        options: &'a SearchOptions,
+        searches: usize,
+    ) -> Self {
+        let seed = options.seed.unwrap_or(0);
+        let chains = options.chains();
+        let stream = |i| Stream::new(seed, &format!("search {} {}", i / chains, i % chains));
         Self {
             flow,
             reward,
             options,
             times: options.times(),
+            searches,
             spent: 0,
             draws: 0,
-            stream: Stream::new(options.seed.unwrap_or(0), "search"),
+            streams: (0..searches * chains).map(stream).collect(),
         }
     }
-}
 
-impl Searcher<'_> {
+    /// The number of the search of each of `n` rows.
+    fn which(&self, n: usize) -> Vec<usize> {
+        let each = (n / self.searches).max(1);
+        (0..n).map(|row| row / each).collect()
+    }
+
+    /// The field of `n` rows, where rows of this flow are not alike.
+    fn field(&self, n: usize) -> Result<Option<SharedFlow>> {
+        match self.flow.own_rows() {
+            Some(_) => self.flow.of_rows(&self.which(n)),
+            None => Ok(None),
+        }
+    }
+
     /// The rewards of data, held against their shape and against NaN.
-    fn rewards(&self, data: &Tensor) -> Result<Vec<f64>> {
-        let found = (self.reward)(data)?;
+    fn rewards(&self, data: &Tensor, which: &[usize]) -> Result<Vec<f64>> {
+        let found = (self.reward)(data, which)?;
         let n = data.dim(0)?;
         if found.dims() != [n] {
             return Err(Error::Shape {
@@ -168,29 +152,79 @@ impl Searcher<'_> {
         self.options.spendable().saturating_sub(self.spent)
     }
 
-    /// Noises `[k, dim]`, a draw of their own for each call.
-    fn noise(&mut self, k: usize) -> Result<Tensor> {
+    /// Noises of `n` rows, as many for each chain (or one for each search), a draw of their own for each call.
+    fn noise(&mut self, n: usize) -> Result<Tensor> {
         self.draws += 1;
-        Ok(self
-            .stream
-            .at(self.draws)
-            .randn(&[k, self.flow.dim()], self.flow.dtype())?)
+        let apart = match n == self.searches {
+            true => self.streams.len() / self.searches,
+            false => 1,
+        };
+        let each = n * apart / self.streams.len();
+        let (shape, dtype) = ([each, self.flow.dim()], self.flow.dtype());
+        let draw = |stream: &Stream| stream.at(self.draws).randn(&shape, dtype);
+        let streams = self.streams.iter().step_by(apart);
+        let parts = streams.map(draw).collect::<Result<Vec<_>, _>>()?;
+        match parts.as_slice() {
+            [one] => Ok(one.clone()),
+            many => Ok(Tensor::cat(&many.iter().collect::<Vec<_>>(), 0)?),
+        }
     }
 
-    /// Looks at states at the time of grid index `i`: one evaluation each.
-    fn look(&mut self, x: &Tensor, i: usize) -> Result<States> {
+    /// The time and the diffusion at grid indices.
+    fn at(&self, at: &[usize]) -> (Vec<f64>, Vec<f64>) {
+        let times: Vec<f64> = at.iter().map(|i| self.times[*i]).collect();
+        let (diffusion, path, norm) =
+            (self.options.diffusion, self.options.path, self.options.norm);
+        let g = times.iter().map(|s| diffusion.at(path, *s, norm)).collect();
+        (times, g)
+    }
+
+    /// Looks at states at a grid index for all, or one a row: one evaluation each.
+    fn look(&mut self, x: &Tensor, at: &[usize]) -> Result<States> {
+        let n = x.dim(0)?;
+        self.spent += n / self.searches;
+        let own = self.field(n)?;
+        let flow = own.as_deref().unwrap_or(self.flow);
+        let (which, chunk) = (self.which(n), flow.rows_at_once().max(1));
+        let at = if at.iter().all(|i| Some(i) == at.first()) {
+            &at[..1]
+        } else {
+            at
+        };
+        if n <= chunk {
+            return self.look_at(flow, x, at, &which);
+        }
+        // Pieces, so that a thousand searches need no more memory for the network's activations than a sample does.
+        let mut parts = Vec::new();
+        for start in (0..n).step_by(chunk) {
+            let end = (start + chunk).min(n);
+            let own = flow.of_rows(&(start..end).collect::<Vec<_>>())?;
+            let at = if at.len() == n { &at[start..end] } else { at };
+            let flow = own.as_deref().unwrap_or(flow);
+            parts.push(self.look_at(
+                flow,
+                &x.narrow(0, start, end - start)?,
+                at,
+                &which[start..end],
+            )?);
+        }
+        States::join(&parts)
+    }
+
+    fn look_at(
+        &self,
+        flow: &dyn VelocityField,
+        x: &Tensor,
+        at: &[usize],
+        which: &[usize],
+    ) -> Result<States> {
         interrupt::check()?;
-        let s = self.times[i];
-        let g = self
-            .options
-            .diffusion
-            .at(self.options.path, s, self.options.norm);
-        self.spent += x.dim(0)?;
+        let (s, g) = self.at(at);
         if self.options.guidance == 0.0 {
-            let look = no_grad(|| Look::new(self.flow, self.options.path, x, s))?;
-            let values = no_grad(|| self.rewards(&look.data))?;
+            let look = no_grad(|| Look::at(flow, self.options.path, x, &s))?;
+            let values = no_grad(|| self.rewards(&look.data, which))?;
             return Ok(States {
-                drift: look.drift(g)?,
+                drift: look.drift_with(&g, &look.score()?)?,
                 data: look.data,
                 values,
                 x: x.clone(),
@@ -199,9 +233,9 @@ impl Searcher<'_> {
         // The reward's gradient goes through the velocity.
         tape::enable_grad(|| {
             let tracked = x.detach().param()?;
-            let look = Look::new(self.flow, self.options.path, &tracked, s)?;
-            let values = self.rewards(&look.data.detach())?;
-            let total = (self.reward)(&look.data)?.sum_all()?;
+            let look = Look::at(flow, self.options.path, &tracked, &s)?;
+            let values = self.rewards(&look.data.detach(), which)?;
+            let total = (self.reward)(&look.data, which)?.sum_all()?;
             if !total.is_tracked() {
                 let message =
                     "needs a reward with a gradient, made of tensor operations on its argument";
@@ -213,7 +247,7 @@ impl Searcher<'_> {
                 (self.options.guidance, &slope),
             ])?;
             Ok(States {
-                drift: look.drift_with(g, &score)?.detach(),
+                drift: look.drift_with(&g, &score)?.detach(),
                 data: look.data.detach(),
                 values,
                 x: x.clone(),
@@ -221,28 +255,44 @@ impl Searcher<'_> {
         })
     }
 
-    /// Children of states one step on, without looking at them: from grid index `i` to `i + 1`.
-    fn children(&mut self, states: &States, i: usize) -> Result<Tensor> {
-        let (s, next) = (self.times[i], self.times[i + 1]);
-        let g = self
-            .options
-            .diffusion
-            .at(self.options.path, s, self.options.norm);
-        let ds = s - next;
-        let z = self.noise(states.x.dim(0)?)?;
-        Ok(Tensor::combine(&[
-            (1.0, &states.x),
-            (-ds, &states.drift),
-            (g * ds.sqrt(), &z),
-        ])?)
+    /// Children of states one step on, without looking at them: from a grid index, of all or one a row, to the next.
+    fn children(&mut self, states: &States, at: &[usize]) -> Result<Tensor> {
+        let (s, g) = self.at(at);
+        let step: Vec<f64> = s
+            .iter()
+            .zip(at)
+            .map(|(s, i)| s - self.times[i + 1])
+            .collect();
+        let back: Vec<f64> = step.iter().map(|ds| -ds).collect();
+        let spread: Vec<f64> = g.iter().zip(&step).map(|(g, ds)| g * ds.sqrt()).collect();
+        let z = self.noise(states.values.len())?;
+        weighted(&[(&[1.0], &states.x), (&back, &states.drift), (&spread, &z)])
     }
 
-    /// The sample of a state at the last grid index before the data.
-    fn finish(&mut self, state: &States, observer: &mut dyn Observer) -> Result<Tensor> {
+    /// Carries rows along the linear flow, from one of our times to another.
+    fn walk(
+        &mut self,
+        x: &Tensor,
+        solve: &SolveOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        let own = self.field(x.dim(0)?)?;
+        let walk = Walk {
+            field: own.as_deref().unwrap_or(self.flow),
+            label: "search",
+            steps: solve.steps,
+        };
+        walk.all(x, observer, &mut |field, x, watch| {
+            carry(field, x, solve, watch)
+        })
+    }
+
+    /// The samples of states, one a search, at the last grid index before the data.
+    fn finish(&mut self, states: &States, observer: &mut dyn Observer) -> Result<Tensor> {
         let last = self.times.len() - 2;
         match self.options.finish {
-            Finish::Mean => Ok(state.data.clone()),
-            Finish::Sde => self.children(state, last),
+            Finish::Mean => Ok(states.data.clone()),
+            Finish::Sde => self.children(states, &[last]),
             Finish::Ode => {
                 let level = self.options.path.at(self.times[last]);
                 let solve = SolveOptions {
@@ -253,13 +303,9 @@ impl Searcher<'_> {
                     save_at: SaveAt::END,
                     ..Default::default()
                 };
-                self.spent += 2 * self.options.finish_steps;
-                carry(
-                    self.flow,
-                    &state.x.affine(1.0 / level.scale(), 0.0)?,
-                    &solve,
-                    observer,
-                )
+                self.spent += 2 * self.options.finish_steps * states.values.len() / self.searches;
+                let y = states.x.affine(1.0 / level.scale(), 0.0)?;
+                self.walk(&y, &solve, observer)
             }
         }
     }
@@ -272,11 +318,45 @@ pub fn search(
     options: &SearchOptions,
     observer: &mut dyn Observer,
 ) -> Result<Found> {
+    let mut found = search_many(flow, 1, reward, options, observer)?;
+    Ok(found.swap_remove(0))
+}
+
+/// `n` independent searches side by side, each with the whole budget: what the first few find does not depend on how many there are. A flow
+/// with a class a row has one a search.
+pub fn search_many(
+    flow: &dyn VelocityField,
+    n: usize,
+    reward: &Reward,
+    options: &SearchOptions,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Found>> {
     options.validate()?;
     linear(flow)?;
-    let mut searcher = Searcher::new(flow, reward, options);
-    let probe = Tensor::zeros(&[options.particles.max(2), flow.dim()], flow.dtype())?;
-    searcher.rewards(&probe)?;
+    if n == 0 {
+        return Err(Error::Value {
+            what: "n",
+            message: "must be at least 1, got 0".into(),
+        });
+    }
+    if let Some(own) = flow.own_rows().filter(|own| *own != n) {
+        let message =
+            format!("this flow has {own} labels, one a search: expected {own} searches, got {n}");
+        return Err(Error::Value {
+            what: "labels",
+            message,
+        });
+    }
+    // Every search has its chains and their streams before the first evaluation.
+    memory::ensure(
+        n.saturating_mul(options.chains())
+            .saturating_mul(flow.dim()),
+        size_of::<f64>(),
+    )?;
+    let mut searcher = Searcher::new(flow, reward, options, n);
+    let probe = n * options.chains().max(if n == 1 { 2 } else { 1 });
+    let zeros = Tensor::zeros(&[probe, flow.dim()], flow.dtype())?;
+    searcher.rewards(&zeros, &searcher.which(probe))?;
     let mut progress = |spent: usize, best: f64| -> Result<()> {
         let metrics = [("reward", best)];
         let step = Step {
@@ -290,25 +370,29 @@ pub fn search(
             false => Ok(()),
         }
     };
-    let (state, trace) = match options.method {
+    let (states, traces) = match options.method {
         Method::Rbf => searcher.rbf(&mut progress)?,
         Method::Svdd | Method::Code => searcher.groups(&mut progress)?,
         Method::Bon => searcher.best_of(&mut progress)?,
         Method::Smc => searcher.smc(&mut progress)?,
         Method::Sop => searcher.paths(&mut progress)?,
     };
-    let predicted = state.values.first().copied().unwrap_or(f64::NAN);
     let x = match options.method {
         // It walks the linear flow to its end.
-        Method::Sop => state.data.clone(),
-        _ => searcher.finish(&state, observer)?,
+        Method::Sop => states.data.clone(),
+        _ => searcher.finish(&states, observer)?,
     };
-    let rewards = no_grad(|| searcher.rewards(&x))?;
-    Ok(Found {
-        reward: rewards.first().copied().unwrap_or(f64::NAN),
-        predicted,
-        evaluations: searcher.spent,
-        trace,
-        x,
-    })
+    let rewards = no_grad(|| searcher.rewards(&x, &searcher.which(n)))?;
+    let all = rewards.into_iter().zip(states.values).zip(traces);
+    all.enumerate()
+        .map(|(i, ((reward, predicted), trace))| {
+            Ok(Found {
+                x: x.narrow(0, i, 1)?.contiguous()?,
+                reward,
+                predicted,
+                evaluations: searcher.spent,
+                trace,
+            })
+        })
+        .collect()
 }

@@ -157,7 +157,7 @@ pub struct SearchOptions {
     pub finish: Finish,
     /// Steps of Heun's method of the finish "ode", two evaluations each (at least 1; default 5).
     pub finish_steps: usize,
-    /// The noise to start from, `[k, dim]` with as many rows as the method begins with (default: drawn).
+    /// The noise to start from, `[k, dim]` with as many rows as the method begins with, those of all searches one after the other (default: drawn).
     #[serde(skip)]
     #[schemars(!skip, skip_serializing, with = "TensorValue")]
     pub noise: Option<Tensor>,
@@ -264,6 +264,14 @@ impl SearchOptions {
     /// What the search itself may spend.
     pub(super) fn spendable(&self) -> usize {
         self.nfe.saturating_sub(self.reserve())
+    }
+
+    /// Chains of a search; the particles of "bon" and "smc" are one.
+    pub(super) fn chains(&self) -> usize {
+        match self.method {
+            Method::Bon | Method::Smc => 1,
+            Method::Rbf | Method::Svdd | Method::Code | Method::Sop => self.particles,
+        }
     }
 
     /// The least budget.

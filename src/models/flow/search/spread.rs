@@ -6,7 +6,7 @@ use rhapsode_tensor::{DType, Tensor, interrupt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Diffusion, Finish, Grid, Reward, SearchOptions, Searcher};
+use super::{Diffusion, Finish, Grid, Method, Reward, SearchOptions, Searcher};
 use crate::{
     Error, Result,
     flow::{
@@ -64,6 +64,8 @@ impl SpreadOptions {
     /// A search that walks so, with whatever budget that takes.
     fn search(&self) -> SearchOptions {
         SearchOptions {
+            // One chain, which all walks are of.
+            method: Method::Bon,
             path: self.path,
             steps: self.steps,
             grid: self.grid,
@@ -99,14 +101,14 @@ pub fn spread(
     linear(flow)?;
     // All states are worth the same.
     let indifferent: Reward =
-        Arc::new(|data: &Tensor| Ok(Tensor::zeros(&[data.dim(0)?], data.dtype())?));
-    let mut searcher = Searcher::new(flow, &indifferent, &options);
+        Arc::new(|data: &Tensor, _: &[usize]| Ok(Tensor::zeros(&[data.dim(0)?], data.dtype())?));
+    let mut searcher = Searcher::new(flow, &indifferent, &options, 1);
     let noise = searcher.start(1)?.broadcast_to(&[n, flow.dim()])?;
     let last = searcher.times.len() - 2;
-    let mut states = searcher.look(&noise, 0)?;
+    let mut states = searcher.look(&noise, &[0])?;
     for i in 0..last {
-        let x = searcher.children(&states, i)?;
-        states = searcher.look(&x, i + 1)?;
+        let x = searcher.children(&states, &[i])?;
+        states = searcher.look(&x, &[i + 1])?;
     }
     finite(&states.x)?;
     let x = searcher.finish(&states, observer)?;

@@ -348,6 +348,24 @@ impl VelocityField for Edited {
     fn rows_at_once(&self) -> usize {
         self.edit.rows_at_once()
     }
+
+    fn own_rows(&self) -> Option<usize> {
+        self.edit.own_rows().or(self.base.own_rows())
+    }
+
+    fn of_rows(&self, rows: &[usize]) -> Result<Option<SharedFlow>> {
+        if self.own_rows().is_none() {
+            return Ok(None);
+        }
+        let of = |field: &SharedFlow| -> Result<SharedFlow> {
+            Ok(field.of_rows(rows)?.unwrap_or_else(|| field.clone()))
+        };
+        Ok(Some(Arc::new(Edited {
+            edit: of(&self.edit)?,
+            base: of(&self.base)?,
+            push: self.push.clone(),
+        })))
+    }
 }
 
 /// Masked editing: a flow and a cost to be steered with. `mask` is 1 where the source must be kept, of the shape of a sample; the whole

@@ -268,7 +268,7 @@ fn sample_flow(call: &NativeCallContext, flow: &Flow, n: i64, map: Map) -> Outco
     let n = count(n)?;
     let chosen = sample_options(call, map)?;
     enter(call, |observer| {
-        sample::sample(&flow.0, n, &chosen, observer)
+        sample::sample(flow.0.as_ref(), n, &chosen, observer)
     })
 }
 

@@ -257,10 +257,12 @@ fn fit(
 pub(super) fn fit_options(call: &NativeCallContext, map: &mut Map) -> Outcome<FitOptions> {
     let optimizer = optimizer_option(map)?;
     let labels = options::take::<Tensor>(map, "labels", "a Tensor of class numbers")?;
+    let noise = options::take::<Tensor>(map, "noise", "a Tensor with the noise of each row")?;
     let perceptual = distance_option(call, map)?;
     let mut chosen: FitOptions = options::read(map)?;
     chosen.optimizer = optimizer;
     chosen.labels = labels;
+    chosen.noise = noise;
     chosen.perceptual = perceptual;
     if chosen.seed.is_none() {
         chosen.seed = Some(next_seed(call)?);

@@ -8,8 +8,9 @@ use rhapsode_models::{
         RectifiedFlow, SharedFlow, VelocityField,
         field::{check_points, velocity_at},
         reflow::{
-            INVERSION_MARGIN, REFERENCE, ReflowOptions, invert,
+            INVERSION_MARGIN, REFERENCE, ReflowOptions, Teacher, invert,
             measure::{crossings, slerp, straightness},
+            pairs::{self, PairOptions},
             teacher::DiffusionOptions,
         },
     },
@@ -118,6 +119,15 @@ pub(super) fn bind(library: &mut Library) {
             let second = model.reflow(#{ pairs: 200, pair_steps: 4, steps: 20, batch: 64, real: data::moons(100) });
             second.sample(5, #{ steps: 1, solver: "euler" }).shape // => [5, 2]
             ```
+
+            `teacher` makes the pairs where it is not this flow itself: a function, a diffusion model, an interpolant from noise. With `pairs` and `fit` the same is done step by step.
+
+            ```rhai
+            seed(0);
+            let circle = flow::from_velocity(|x, t| x * 0.5);
+            let student = flow::rectified(#{ hidden: [16] }).reflow(#{ teacher: circle, pairs: 200, pair_steps: 4, steps: 20, batch: 64 });
+            student.sample(5, #{ steps: 1, solver: "euler" }).shape // => [5, 2]
+            ```
             "#,
         )
         .options::<ReflowOptions>()
@@ -224,6 +234,27 @@ fn walks<T: AsFlow>(library: &mut Library) {
         .call(|call: NativeCallContext, flow: &mut T, x: Tensor, map: Map| inverted(&call, flow, &x, &map));
     library
         .method::<T>(
+            "pairs",
+            "(n: int, options?: map) -> map",
+            r#"
+            `n` pairs of noise and the data to which the flow's ODE carries it, `#{ noise, data }`, `[n, dim]` each: what `reflow` learns from. `cache` keeps them in a folder, where
+            interrupted work goes on.
+
+            ```rhai
+            seed(0);
+            let pairs = flow::from_velocity(|x, t| x * 0.5).pairs(100, #{ steps: 4 });
+            let student = flow::rectified(#{ hidden: [16] });
+            let run = student.fit(pairs.data, #{ noise: pairs.noise, timestep: "u-shaped", loss: "pseudo-huber", steps: 20 });
+            run.loss.len() // => 20
+            ```
+            "#,
+        )
+        .options::<PairOptions>()
+        .reference(&REFERENCE)
+        .call(|call: NativeCallContext, flow: &mut T, n: i64| made(&call, flow, n, &Map::new()))
+        .call(|call: NativeCallContext, flow: &mut T, n: i64, map: Map| made(&call, flow, n, &map));
+    library
+        .method::<T>(
             "trajectory",
             "(n: int | Tensor, options?: map) -> Tensor",
             r#"
@@ -243,19 +274,56 @@ fn reflow(call: &NativeCallContext, flow: &RectifiedFlow, mut map: Map) -> Outco
     let optimizer = optimizer_option(&mut map)?;
     let real = options::take::<Tensor>(&mut map, "real", "a Tensor of data")?;
     let perceptual = distance_option(call, &mut map)?;
+    let teacher = teacher_option(&mut map)?;
     let mut chosen: ReflowOptions = options::read(&map)?;
+    chosen.teacher = teacher;
     chosen.optimizer = optimizer;
     chosen.real = real;
     chosen.perceptual = perceptual;
-    let context = context::of_call(call)?;
-    let place = |path: PathBuf| context.path(&path.to_string_lossy());
-    chosen.cache = chosen.cache.map(place);
+    chosen.cache = placed(call, chosen.cache)?;
     if chosen.seed.is_none() {
         chosen.seed = Some(next_seed(call)?);
     }
     enter(call, |observer| {
         flow.reflow(&chosen, observer).map(|(student, _)| student)
     })
+}
+
+/// A folder, from where the script stands.
+fn placed(call: &NativeCallContext, folder: Option<PathBuf>) -> Outcome<Option<PathBuf>> {
+    let context = context::of_call(call)?;
+    Ok(folder.map(|folder| context.path(&folder.to_string_lossy())))
+}
+
+/// A flow under the key `teacher`.
+fn teacher_option(map: &mut Map) -> Outcome<Option<Teacher>> {
+    let Some(value) = map.remove("teacher").filter(|value| !value.is_unit()) else {
+        return Ok(None);
+    };
+    let got = type_word(value.type_name()).to_string();
+    let wrong = || {
+        let expected = "a flow (flow::from_velocity, flow::from_diffusion, flow::interpolant)";
+        Fault::expected(expected, &got).at(Spot::Value(vec!["teacher".into()]))
+    };
+    Ok(Some(Teacher(flow_of(&value).ok_or_else(wrong)?)))
+}
+
+fn made<T: AsFlow>(call: &NativeCallContext, flow: &T, n: i64, map: &Map) -> Outcome<Map> {
+    let mut chosen: PairOptions = options::read(map)?;
+    chosen.cache = placed(call, chosen.cache)?;
+    if chosen.seed.is_none() {
+        chosen.seed = Some(next_seed(call)?);
+    }
+    let n = usize::try_from(n).ok().filter(|n| *n > 0).ok_or_else(|| {
+        Fault::value(format!("n must be at least 1, got {n}")).at(Spot::Argument(0))
+    })?;
+    let flow = flow.flow();
+    let pairs = enter(call, |observer| pairs::pairs(&flow, n, &chosen, observer))?;
+    let parts = [("noise", pairs.noise), ("data", pairs.data)];
+    Ok(parts
+        .into_iter()
+        .map(|(key, value)| (key.into(), Dynamic::from(value)))
+        .collect())
 }
 
 fn from_diffusion(call: &NativeCallContext, f: FnPtr, map: &Map) -> Outcome<Flow> {
