@@ -15,7 +15,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 /// The key of a schema under which the name of the type stands.
 pub const TYPE: &str = "x-type";
 
-/// Stands for a tensor.
+/// Stands for a tensor, or nested arrays of its numbers.
 pub struct TensorValue;
 
 /// Stands for inputs with the targets that belong to them.
@@ -41,7 +41,7 @@ impl JsonSchema for TensorValue {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ TYPE: "Tensor" })
+        json_schema!({ "anyOf": [{ TYPE: "Tensor" }, { "type": "array" }] })
     }
 }
 

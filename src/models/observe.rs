@@ -25,6 +25,9 @@ pub trait Observer {
     /// One step done. `Break` means the user interrupted: stop, leave everything consistent.
     fn step(&mut self, step: &Step) -> ControlFlow<()>;
 
+    /// The work goes on, but hardly does what was meant.
+    fn warn(&mut self, _: &str) {}
+
     /// A training begins to take steps: whoever wants to look at it, or change it, from elsewhere keeps this.
     fn training(&mut self, _: &Live) {}
 }

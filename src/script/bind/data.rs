@@ -330,7 +330,8 @@ fn tensors(data: Dynamic) -> Result<(Vec<Tensor>, bool), Fault> {
 }
 
 fn split(call: &NativeCallContext, data: Dynamic, parts: &Dynamic, mut map: Map) -> Outcome<Array> {
-    let stratify = options::take::<Tensor>(&mut map, "stratify", "a Tensor of labels")?;
+    let stratify =
+        super::tensor::create::take_tensor(call, &mut map, "stratify", "a Tensor of labels")?;
     let SplitOptions {} = options::read_besides(&map, &["stratify"])?;
     let (tensors, single) = tensors(data)?;
     let parts = match (number(parts), parts.read_lock::<Array>()) {

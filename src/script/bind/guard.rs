@@ -132,6 +132,11 @@ impl Observer for Watcher {
         trainings.push(Training::watched(live));
     }
 
+    fn warn(&mut self, message: &str) {
+        let text = format!("warning: {message}\n");
+        self.bar.context.send(Event::Stderr(text));
+    }
+
     fn step(&mut self, step: &Step) -> ControlFlow<()> {
         self.record_changes();
         let metrics = || {

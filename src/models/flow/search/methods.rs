@@ -174,6 +174,9 @@ impl Searcher<'_> {
     /// Children of each chain at each step.
     fn counts(&self, moves: usize, chains: usize) -> Vec<usize> {
         let left = self.left() / chains;
+        if let Some(children) = self.options.children {
+            return vec![children; moves];
+        }
         match self.options.decreasing && self.options.method == Method::Svdd {
             true => budget::decreasing(moves, left),
             false => vec![left / moves; moves],
@@ -284,7 +287,8 @@ impl Searcher<'_> {
         let x = self.descend(&noise, 1.0, SOP.0)?;
         let budget = self.options.nfe.saturating_sub(self.spent);
         // Each child costs its way down and the look at the end of it.
-        let k = (budget / (rounds.len() * chains * (SOP_STEPS + 1))).max(1);
+        let most = (budget / (rounds.len() * chains * (SOP_STEPS + 1))).max(1);
+        let k = self.options.children.unwrap_or(most);
         let mut states = States {
             data: x.clone(),
             drift: x.clone(),

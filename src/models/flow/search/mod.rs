@@ -347,6 +347,9 @@ pub fn search_many(
             message,
         });
     }
+    if options.diffusion == Diffusion::Zero && options.chooses_children() {
+        observer.warn("with diffusion \"zero\" the children of a state are all the same, and the search has nothing to choose from: take another diffusion, or method \"bon\" or \"sop\"");
+    }
     // Every search has its chains and their streams before the first evaluation.
     memory::ensure(
         n.saturating_mul(options.chains())

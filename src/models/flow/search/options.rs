@@ -141,6 +141,8 @@ pub struct SearchOptions {
     pub norm: f64,
     /// Chains of "rbf", "svdd", "code" and "sop" (at least 1; default 2). "bon" and "smc" take as many particles as the budget allows.
     pub particles: usize,
+    /// Children of each state from which "svdd", "code" and "sop" choose (at least 1; default: as many as the budget allows; the paper's "sop" has 5).
+    pub children: Option<usize>,
     /// Noises of which "rbf" takes the best to begin a chain (at least 1; default 25).
     pub init: usize,
     /// Steps between choices of "code" (at least 1; default 2).
@@ -176,6 +178,7 @@ impl Default for SearchOptions {
             diffusion: Diffusion::default(),
             norm: 3.0,
             particles: 2,
+            children: None,
             init: 25,
             block: 2,
             temperature: None,
@@ -200,6 +203,14 @@ impl SearchOptions {
             ("finish_steps", self.finish_steps),
         ] {
             positive(key, count)?;
+        }
+        self.validate_effects()?;
+        if let Some(children) = self.children {
+            positive("children", children)?;
+            if self.decreasing {
+                let message = "is what `decreasing` changes from step to step: give one of the two";
+                return Err(Error::option("children", message));
+            }
         }
         if self.steps < 2 {
             return Err(Error::option(
@@ -246,6 +257,26 @@ impl SearchOptions {
         }
     }
 
+    /// Refuses options that the method does not read.
+    fn validate_effects(&self) -> Result<()> {
+        use Method::{Code, Smc, Sop, Svdd};
+        let given: [(&'static str, bool, &[Method]); 3] = [
+            ("children", self.children.is_some(), &[Svdd, Code, Sop]),
+            ("temperature", self.temperature.is_some(), &[Svdd, Smc]),
+            ("decreasing", self.decreasing, &[Svdd, Smc]),
+        ];
+        match given
+            .iter()
+            .find(|(_, given, of)| *given && !of.contains(&self.method))
+        {
+            Some((key, ..)) => Err(Error::option(
+                *key,
+                format!("has no effect with {:?}", self.name()),
+            )),
+            None => Ok(()),
+        }
+    }
+
     fn name(&self) -> &'static str {
         METHODS
             .iter()
@@ -274,17 +305,23 @@ impl SearchOptions {
         }
     }
 
+    /// Whether it chooses among children of one state, which must differ.
+    pub(super) fn chooses_children(&self) -> bool {
+        !matches!(self.method, Method::Bon | Method::Sop)
+    }
+
     /// The least budget.
     fn least(&self) -> usize {
-        let moves = self.steps - 1;
+        let (moves, children) = (self.steps - 1, self.children.unwrap_or(1));
         self.reserve()
             + match self.method {
                 Method::Rbf => self.particles * (self.init + self.steps),
-                Method::Svdd | Method::Code => self.particles * (1 + moves),
+                Method::Svdd | Method::Code => self.particles * (1 + moves * children),
                 Method::Bon | Method::Smc => self.steps,
                 Method::Sop => {
+                    let rounds = methods::sop_rounds().len();
                     self.particles * methods::SOP_STEPS
-                        + methods::sop_rounds().len() * self.particles * 2
+                        + rounds * self.particles * children * (methods::SOP_STEPS + 1)
                 }
             }
     }

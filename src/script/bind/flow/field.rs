@@ -22,6 +22,7 @@ use crate::{
         Closure, Outcome,
         draw::{next_seed, session_dtype},
         enter, raise,
+        tensor::create::take_tensor,
     },
     fault::Spot,
     library::Library,
@@ -274,8 +275,8 @@ fn sample_flow(call: &NativeCallContext, flow: &Flow, n: i64, map: Map) -> Outco
 
 /// Options of sampling with what is no data.
 pub(super) fn sample_options(call: &NativeCallContext, mut map: Map) -> Outcome<SampleOptions> {
-    let labels = options::take::<Tensor>(&mut map, "labels", "a Tensor of class numbers")?;
-    let noise = options::take::<Tensor>(&mut map, "noise", "a Tensor [n, dim]")?;
+    let labels = take_tensor(call, &mut map, "labels", "a Tensor of class numbers")?;
+    let noise = take_tensor(call, &mut map, "noise", "a Tensor [n, dim]")?;
     let mut chosen: SampleOptions = options::read(&map)?;
     chosen.labels = labels;
     chosen.noise = noise;

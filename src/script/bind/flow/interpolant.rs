@@ -27,6 +27,7 @@ use crate::{
         draw::{next_seed, session_dtype},
         enter, raise,
         run::Training,
+        tensor::create::take_tensor,
     },
     library::Library,
     options,
@@ -462,7 +463,7 @@ fn fit(
 
 fn walk_options(call: &NativeCallContext, mut map: Map) -> Outcome<InterpolantSample> {
     let epsilon = rate_option(call, &mut map, "epsilon")?;
-    let base = options::take::<Tensor>(&mut map, "base", "a Tensor [n, dim]")?;
+    let base = take_tensor(call, &mut map, "base", "a Tensor [n, dim]")?;
     let mut chosen: InterpolantSample = options::read(&map)?;
     chosen.epsilon = epsilon;
     chosen.base = base;

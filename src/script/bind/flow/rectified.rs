@@ -21,6 +21,7 @@ use crate::{
         optim::Choice,
         raise,
         run::Training,
+        tensor::{create::take_tensor, ints},
     },
     library::Library,
     options,
@@ -166,7 +167,7 @@ pub(super) fn bind(library: &mut Library) {
     library
         .method::<RectifiedFlow>(
             "given",
-            "(class: int | Tensor, guidance?: float) -> Flow",
+            "(class: int | Tensor | array, guidance?: float) -> Flow",
             r#"
             The flow towards a class, or towards a class for each row of the batches that it will see: a flow without classes that can be
             sampled, steered and searched. A guidance above 1 is more typical of the class.
@@ -200,14 +201,13 @@ pub(super) fn bind(library: &mut Library) {
 }
 
 fn given(flow: &RectifiedFlow, class: &Dynamic, guidance: f64) -> Outcome<Flow> {
-    let labels = match (class.as_int(), class.clone().flatten().try_cast::<Tensor>()) {
-        (Ok(one), _) => vec![one],
-        (_, Some(labels)) => raise(labels.to_ints("labels"))?,
-        (Err(_), None) => {
+    let labels = match class.clone().flatten().try_cast::<Tensor>() {
+        Some(labels) => raise(labels.to_ints("labels"))?,
+        None => ints(class).map_err(|_| {
             let got = crate::value::type_word(class.type_name());
-            let fault = crate::fault::Fault::expected("an int or a Tensor of class numbers", got);
-            return Err(fault.at(crate::fault::Spot::Argument(0)).into());
-        }
+            crate::fault::Fault::expected("a class number, or a Tensor or array of them", got)
+                .at(crate::fault::Spot::Argument(0))
+        })?,
     };
     Ok(Flow(
         raise(flow.given(&labels, guidance))?,
@@ -221,7 +221,7 @@ fn log_prob(
     x: &Tensor,
     mut map: Map,
 ) -> Outcome<Tensor> {
-    let labels = options::take::<Tensor>(&mut map, "labels", "a Tensor of class numbers")?;
+    let labels = take_tensor(call, &mut map, "labels", "a Tensor of class numbers")?;
     let mut chosen: LogProbOptions = options::read(&map)?;
     chosen.labels = labels;
     if chosen.seed.is_none() {
@@ -256,8 +256,8 @@ fn fit(
 /// Options of a training, with what is no data.
 pub(super) fn fit_options(call: &NativeCallContext, map: &mut Map) -> Outcome<FitOptions> {
     let optimizer = optimizer_option(map)?;
-    let labels = options::take::<Tensor>(map, "labels", "a Tensor of class numbers")?;
-    let noise = options::take::<Tensor>(map, "noise", "a Tensor with the noise of each row")?;
+    let labels = take_tensor(call, map, "labels", "a Tensor of class numbers")?;
+    let noise = take_tensor(call, map, "noise", "a Tensor with the noise of each row")?;
     let perceptual = distance_option(call, map)?;
     let mut chosen: FitOptions = options::read(map)?;
     chosen.optimizer = optimizer;

@@ -32,6 +32,7 @@ use crate::{
         Closure, Outcome,
         draw::{next_seed, session_dtype},
         enter, raise,
+        tensor::create::take_tensor,
     },
     context,
     fault::{Fault, Spot},
@@ -272,7 +273,7 @@ fn walks<T: AsFlow>(library: &mut Library) {
 
 fn reflow(call: &NativeCallContext, flow: &RectifiedFlow, mut map: Map) -> Outcome<RectifiedFlow> {
     let optimizer = optimizer_option(&mut map)?;
-    let real = options::take::<Tensor>(&mut map, "real", "a Tensor of data")?;
+    let real = take_tensor(call, &mut map, "real", "a Tensor of data")?;
     let perceptual = distance_option(call, &mut map)?;
     let teacher = teacher_option(&mut map)?;
     let mut chosen: ReflowOptions = options::read(&map)?;

@@ -10,7 +10,7 @@ use rhapsode_tensor::Tensor;
 
 use super::flow_argument;
 use crate::{
-    bind::{Closure, Outcome, draw::next_seed, enter},
+    bind::{Closure, Outcome, draw::next_seed, enter, tensor::create::take_tensor},
     fault::{Fault, Spot},
     library::Library,
     options,
@@ -94,7 +94,7 @@ fn walks(call: &NativeCallContext, flow: &Dynamic, n: i64, mut map: Map) -> Outc
     let n = usize::try_from(n).ok().filter(|n| *n > 1).ok_or_else(|| {
         Fault::value(format!("n must be at least 2, got {n}")).at(Spot::Argument(1))
     })?;
-    let noise = options::take::<Tensor>(&mut map, "noise", "a Tensor [1, dim]")?;
+    let noise = take_tensor(call, &mut map, "noise", "a Tensor [1, dim]")?;
     let mut chosen: SpreadOptions = options::read(&map)?;
     chosen.noise = noise;
     if chosen.seed.is_none() {
@@ -155,7 +155,7 @@ fn find_many(
 
 /// The options of a search, with the session's next seed where none is given.
 fn chosen(call: &NativeCallContext, map: &mut Map) -> Outcome<SearchOptions> {
-    let noise = options::take::<Tensor>(map, "noise", "a Tensor [k, dim]")?;
+    let noise = take_tensor(call, map, "noise", "a Tensor [k, dim]")?;
     let mut chosen: SearchOptions = options::read(map)?;
     chosen.noise = noise;
     if chosen.seed.is_none() {

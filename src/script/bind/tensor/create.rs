@@ -359,8 +359,30 @@ fn linspace(target: &Target, start: &Dynamic, end: &Dynamic, n: i64) -> Outcome<
     raise(Tensor::from_vec(values, &[n]).and_then(|x| x.to_dtype(target.floats())))
 }
 
-/// A tensor from nested arrays.
+/// Takes a tensor out of an option map, if it is there and not `()`; nested arrays of numbers are one too.
+pub(crate) fn take_tensor(
+    call: &NativeCallContext,
+    map: &mut Map,
+    key: &str,
+    expected: &str,
+) -> Outcome<Option<Tensor>> {
+    match map.get(key).filter(|value| value.is_array()) {
+        Some(values) => {
+            let spot = Spot::Value(vec![key.into()]);
+            let made = from_nested(&Target::of_session(call)?, values, spot)?;
+            map.remove(key);
+            Ok(Some(made))
+        }
+        None => Ok(options::take::<Tensor>(map, key, expected)?),
+    }
+}
+
 fn tensor(target: &Target, values: &Dynamic) -> Outcome<Tensor> {
+    from_nested(target, values, Spot::Argument(0))
+}
+
+/// A tensor from nested arrays; what is none is told at `spot`.
+fn from_nested(target: &Target, values: &Dynamic, spot: Spot) -> Outcome<Tensor> {
     if let Some(ready) = values.read_lock::<Tensor>() {
         return raise(ready.to_dtype(target.asked.unwrap_or(ready.dtype())));
     }
@@ -375,8 +397,7 @@ fn tensor(target: &Target, values: &Dynamic) -> Outcome<Tensor> {
         return raise(Tensor::stack(&parts.iter().collect::<Vec<_>>(), 0));
     }
     let mut flat = Flat::default();
-    flat.add(values, 0)
-        .map_err(|fault| fault.at(Spot::Argument(0)))?;
+    flat.add(values, 0).map_err(|fault| fault.at(spot))?;
     let natural = if flat.has_floats || flat.values.is_empty() {
         target.float
     } else if flat.flags == flat.values.len() {

@@ -5,7 +5,7 @@ mod arithmetic;
 mod arrange;
 mod assign;
 mod convolve;
-mod create;
+pub(crate) mod create;
 mod fourier;
 mod gradient;
 mod index;
