@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use rhapsode_models::nn::Activation;
+
 use crate::help::{Entry, EntryKind, Reference};
 
 /// Entries that a question finds at most.
@@ -217,6 +219,16 @@ pub(crate) fn key_hint(key: &str, allowed: &[&str]) -> Option<String> {
     let (_, ours) = FOREIGN_KEYS.iter().find(|(foreign, _)| *foreign == key)?;
     let ours = ours.iter().find(|name| allowed.contains(*name))?;
     Some(format!("here it is `{ours}`"))
+}
+
+/// The hint for an activation that others have as a module: here it is a name.
+pub(crate) fn activation(module: &str, name: &str) -> Option<String> {
+    let known = Activation::named(&name.to_lowercase())
+        .filter(|known| module == "nn" && *known != Activation::Identity)?;
+    let name = known.name();
+    Some(format!(
+        "an activation is a name: {name:?} among the layers of `nn::sequential`; of a tensor it is `x.{name}()`"
+    ))
 }
 
 /// The hint for an unknown name that other libraries have.

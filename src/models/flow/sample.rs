@@ -4,7 +4,7 @@
 //! (Lee, Lin, Fanti 2024, arXiv 2405.20320), on times of one's own and with its update that mixes the predicted data with
 //! the *initial* noise again, see [`few_steps`].
 
-use rhapsode_tensor::{Tensor, interrupt, random::Stream};
+use rhapsode_tensor::{Tensor, interrupt, no_grad, random::Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -220,13 +220,15 @@ pub(super) fn draw(
         label: "sample",
         steps,
     };
-    let x = walk.all(&x0, observer, &mut |field, x0, watch| match &few {
+    let mut piece = |field: &dyn VelocityField, x0: &Tensor, watch: &mut dyn Observer| match &few {
         Some(times) => {
             let walked = few_steps(field, x0, times, options.solver, options.update, watch)?;
             Ok(walked.last().cloned().unwrap_or_else(|| x0.clone()))
         }
         None => carry(field, x0, &solve, watch),
-    })?;
+    };
+    // Samples have no history, also where the velocity is a closure over parameters; `ode::solve` records one.
+    let x = no_grad(|| walk.all(&x0, observer, &mut piece))?;
     match x.is_finite()? {
         true => Ok(x),
         false => Err(Error::Value {

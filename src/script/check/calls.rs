@@ -75,7 +75,11 @@ impl<'a> Checker<'a> {
             .unwrap_or_else(|| {
                 let members = self.reference.owned_by(&module).map(Entry::short);
                 let message = format!("module `{module}` has no function `{name}`");
-                let fault = Fault::new(Kind::Name, message).meant(name, members);
+                let fault = Fault::new(Kind::Name, message);
+                let fault = match crate::search::activation(&module, name) {
+                    Some(hint) => fault.hint(hint),
+                    None => fault.meant(name, members),
+                };
                 self.error(fault.diagnostic(), position);
                 Value::unknown()
             })

@@ -188,6 +188,9 @@ fn unknown(call: &Call, style: Style, names: &Names) -> Fault {
         return fault;
     };
     if let Some(module) = &call.module {
+        if let Some(hint) = crate::search::activation(module, &call.name) {
+            return fault.hint(hint);
+        }
         let members = reference.owned_by(module).map(|entry| entry.short());
         let fault = fault.meant(&call.name, members);
         return match fault.hints.is_empty() {

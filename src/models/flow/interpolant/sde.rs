@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use rhapsode_tensor::{Tensor, interrupt};
+use rhapsode_tensor::{Tensor, interrupt, no_grad};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -330,7 +330,8 @@ impl Interpolant {
             }
             None => self.draw_base(n, options.seed.unwrap_or(0))?,
         };
-        self.transport(&x0, false, options, observer)
+        // Samples have no history; `transport` records one.
+        no_grad(|| self.transport(&x0, false, options, observer))
     }
 
     /// Carries points from one time to another, forward (base to data) or backward.

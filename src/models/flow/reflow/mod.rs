@@ -21,7 +21,7 @@ pub mod teacher;
 
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
-use rhapsode_tensor::Tensor;
+use rhapsode_tensor::{Tensor, no_grad};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -360,7 +360,7 @@ pub fn invert(
     let noise =
         rhapsode_tensor::random::Stream::new(seed, "inversion").randn(data.dims(), data.dtype())?;
     let start = Tensor::combine(&[(solve.from, data), (1.0 - solve.from, &noise)])?;
-    carry(field, &start, solve, observer)
+    no_grad(|| carry(field, &start, solve, observer))
 }
 
 /// Made and real pairs so that the real ones have the given share.

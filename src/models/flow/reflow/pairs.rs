@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rhapsode_tensor::{DType, Tensor, memory, random::Stream};
+use rhapsode_tensor::{DType, Tensor, memory, no_grad, random::Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -221,7 +221,7 @@ pub fn make(
                 let field = field(piece * PIECE..piece * PIECE + n, classes.as_deref())?;
                 // Progress is told by pieces; an interrupt is looked for at every step.
                 let mut watch = |_: &Step| observer.step(&progress(piece, pieces));
-                let x = carry(field.as_ref(), &z, &plan.solve, &mut watch)?;
+                let x = no_grad(|| carry(field.as_ref(), &z, &plan.solve, &mut watch))?;
                 if !x.is_finite()? {
                     return Err(Error::Value {
                         what: "pairs",

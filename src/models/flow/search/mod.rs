@@ -383,7 +383,7 @@ pub fn search_many(
     let x = match options.method {
         // It walks the linear flow to its end.
         Method::Sop => states.data.clone(),
-        _ => searcher.finish(&states, observer)?,
+        _ => no_grad(|| searcher.finish(&states, observer))?,
     };
     let rewards = no_grad(|| searcher.rewards(&x, &searcher.which(n)))?;
     let all = rewards.into_iter().zip(states.values).zip(traces);

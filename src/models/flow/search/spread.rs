@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rhapsode_tensor::{DType, Tensor, interrupt};
+use rhapsode_tensor::{DType, Tensor, interrupt, no_grad};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -111,7 +111,7 @@ pub fn spread(
         states = searcher.look(&x, &[i + 1])?;
     }
     finite(&states.x)?;
-    let x = searcher.finish(&states, observer)?;
+    let x = no_grad(|| searcher.finish(&states, observer))?;
     finite(&x)?;
     Ok((mean_distance(&x)?, x))
 }

@@ -245,6 +245,17 @@ fn picks(library: &mut Library) {
             let place = |n: i64, i: usize| usize::try_from(n).map_err(|_| Fault::value(format!("must be >= 0, got {n}")).at(Spot::Argument(i)));
             raise(x.narrow(axis, place(start, 1)?, place(length, 2)?))
         });
+    library
+        .method::<Tensor>("select", "(axis: int, index: int) -> Tensor", "One place of an axis, which falls away: `x.select(1, 0)` is the first column, as `x[:, 0]` in NumPy. A negative index counts from the end.\n\n```rhai\ntensor([[1, 2], [3, 4]]).select(1, -1).to_array() // => [2, 4]\n```")
+        .call(|x: Tensor, axis: i64, index: i64| -> Outcome<Tensor> {
+            let size = raise(x.dim(axis))? as i64;
+            let from_start = if index < 0 { index.saturating_add(size) } else { index };
+            if !(0..size).contains(&from_start) {
+                let message = format!("index {index} is outside of axis {axis}, which has {size} places");
+                return Err(Fault::value(message).at(Spot::Argument(1)).into());
+            }
+            raise(x.narrow(axis, from_start as usize, 1).and_then(|x| x.squeeze(axis)))
+        });
     library.method::<Tensor>("gather", "(axis: int, index: Tensor) -> Tensor", "One value for each index along an axis, as in PyTorch.\n\n```rhai\ntensor([[1.0, 2.0]]).gather(1, tensor([[1]])).to_array() // => [[2.0]]\n```").call(|x: Tensor, axis: i64, index: Tensor| raise(x.gather(axis, &index)));
     library.method::<Tensor>("index_select", "(axis: int, index: Tensor) -> Tensor", "The places of an axis by index.\n\n```rhai\narange(5).index_select(0, tensor([4, 0])).to_array() // => [4, 0]\n```").call(|x: Tensor, axis: i64, index: Tensor| raise(x.index_select(axis, &index)));
     library.method::<Tensor>("flip", "(axis: int) -> Tensor", "An axis in reverse order.\n\n```rhai\narange(3).flip(0).to_array() // => [2, 1, 0]\n```").call(|x: Tensor, axis: i64| raise(x.flip(axis)));
