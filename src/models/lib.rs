@@ -13,6 +13,7 @@
 
 pub mod bench;
 pub mod checkpoint;
+mod checks;
 pub mod data;
 mod error;
 pub mod files;

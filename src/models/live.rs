@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Result, optim::checks};
+use crate::{Result, checks};
 
 /// A view of a training; clones are of the same one.
 #[derive(Clone, Debug)]

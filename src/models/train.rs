@@ -11,6 +11,7 @@ use rhapsode_tensor::{Tensor, grad_or_zero, interrupt, params::Params, tape};
 
 use crate::{
     Error, Result,
+    checks::{at_least_one, decay, positive},
     live::Live,
     observe::{Observer, Step},
     optim::{AdamOptions, Choice, Optimizer, Schedule, ramp},
@@ -52,6 +53,16 @@ pub struct Plan {
     pub accumulate: u64,
 }
 
+impl Plan {
+    /// Refuses what no training can be.
+    pub fn validate(&self) -> Result<()> {
+        at_least_one("steps", self.steps as usize)?;
+        at_least_one("accumulate", self.accumulate as usize)?;
+        decay("ema", self.ema)?;
+        self.clip.map_or(Ok(()), |clip| positive("clip", clip))
+    }
+}
+
 impl Default for Plan {
     fn default() -> Self {
         Self {
@@ -82,6 +93,7 @@ pub struct Run {
 impl Run {
     /// A run that has not taken a step yet.
     pub fn new(objective: Box<dyn Objective>, plan: Plan) -> Result<Self> {
+        plan.validate()?;
         let mut choice = plan.optimizer;
         let schedule = plan.schedule.or(choice.common.schedule).unwrap_or_default();
         schedule.validate("schedule")?;
@@ -93,7 +105,7 @@ impl Run {
             optimizer,
             objective,
             ema: plan.ema,
-            accumulate: plan.accumulate.max(1),
+            accumulate: plan.accumulate,
             losses: Vec::new(),
             interrupted: false,
         })

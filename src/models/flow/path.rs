@@ -12,7 +12,7 @@ use rhapsode_tensor::{DType, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, checks::positive};
 
 /// How noise and data are weighted on the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -200,11 +200,8 @@ impl Process {
     /// Refuses a latent that the path has no room for.
     pub fn validate(&self) -> Result<()> {
         let wrong = |message: &str| Err(Error::option("gamma", message));
-        if let Gamma::Named(_, a) = self.gamma
-            && !(a > 0.0 && a.is_finite())
-        {
-            let message = format!("must be a finite number > 0, got {a}");
-            return Err(Error::option("gamma_scale", message));
+        if let Gamma::Named(_, a) = self.gamma {
+            positive("gamma_scale", a)?;
         }
         match (self.path.sort(), self.path) {
             (Sort::OneSided, _) if !self.gamma.is_zero() => wrong(

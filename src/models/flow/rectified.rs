@@ -26,7 +26,8 @@ use super::{
     training::{FitOptions, FlowMatching},
 };
 use crate::{
-    Error, Result, checkpoint::Checkpoint, observe::Observer, reference::Reference, train::Run,
+    Error, Result, checkpoint::Checkpoint, checks::finite, observe::Observer, reference::Reference,
+    train::Run,
 };
 
 /// Where the method comes from.
@@ -191,10 +192,7 @@ impl RectifiedFlow {
         if labels.is_empty() {
             return Err(Error::option("labels", "expected at least one label"));
         }
-        if !guidance.is_finite() {
-            let message = format!("must be finite, got {guidance}");
-            return Err(Error::option("guidance", message));
-        }
+        finite("guidance", guidance)?;
         Ok(self.toward(Some(labels.to_vec()), guidance))
     }
 

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Error, Result,
+    checks::finite,
     native::TensorValue,
     observe::{Observer, Step},
     ode::{self, SaveAt, SolveOptions, Solver},
@@ -134,10 +135,7 @@ impl SampleOptions {
 
     /// Refuses impossible values.
     pub fn validate(&self) -> Result<()> {
-        if !self.guidance.is_finite() {
-            let message = format!("must be finite, got {}", self.guidance);
-            return Err(Error::option("guidance", message));
-        }
+        finite("guidance", self.guidance)?;
         if self.label.is_some() && self.labels.is_some() {
             let message = "give either `label` or `labels`, not both";
             return Err(Error::option("label", message));

@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     Error, Result,
+    checks::{at_least_one, positive},
     data::Batches,
     native::{ClosureValue, OptimizerValue, TensorValue},
-    nn::positive,
     optim::{AdamOptions, Choice, Schedule},
     train::{Objective, Plan},
 };
@@ -97,27 +97,11 @@ impl Default for FitOptions {
     }
 }
 
-/// Refuses a number that is not finite and above 0.
-pub(super) fn above_zero(key: &'static str, value: f64) -> Result<()> {
-    match value > 0.0 && value.is_finite() {
-        true => Ok(()),
-        false => Err(Error::option(
-            key,
-            format!("must be a finite number > 0, got {value}"),
-        )),
-    }
-}
-
 impl FitOptions {
     /// Refuses impossible values.
     pub fn validate(&self) -> Result<()> {
-        positive("steps", self.steps as usize)?;
-        positive("batch", self.batch)?;
-        positive("accumulate", self.accumulate as usize)?;
-        if !(0.0..1.0).contains(&self.ema) {
-            let message = format!("must lie in [0, 1), got {}", self.ema);
-            return Err(Error::option("ema", message));
-        }
+        self.plan().validate()?;
+        at_least_one("batch", self.batch)?;
         if !(0.0..=1.0).contains(&self.label_drop) {
             let message = format!("must lie in [0, 1], got {}", self.label_drop);
             return Err(Error::option("label_drop", message));
@@ -130,12 +114,9 @@ impl FitOptions {
             let message = "has no effect with `noise`, which is paired with the data";
             return Err(Error::option("coupling", message));
         }
-        if let Some(clip) = self.clip {
-            above_zero("clip", clip)?;
-        }
-        above_zero("sharpness", self.sharpness)?;
+        positive("sharpness", self.sharpness)?;
         if let Some(c) = self.huber_c {
-            above_zero("huber_c", c)?;
+            positive("huber_c", c)?;
         }
         loss::check(self.loss, self.perceptual.as_ref())
     }

@@ -11,10 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    nn::{
-        Activation, Build, Mlp, MlpOptions, Module, Pass, TimeFeatures, Unet, draw, init_normal,
-        positive,
-    },
+    checks::at_least_one,
+    nn::{Activation, Build, Mlp, MlpOptions, Module, Pass, TimeFeatures, Unet, draw, init_normal},
 };
 
 /// Which network a flow has.
@@ -123,15 +121,15 @@ impl VelocityOptions {
 
     /// Refuses impossible sizes.
     pub fn validate(&self) -> Result<()> {
-        positive("dim", self.dim)?;
+        at_least_one("dim", self.dim)?;
         if self.net == NetKind::Unet {
             return self.unet().map(|_| ());
         }
         self.hidden
             .iter()
-            .try_for_each(|&n| positive("hidden", n))?;
+            .try_for_each(|&n| at_least_one("hidden", n))?;
         if self.classes > 0 {
-            positive("class_embedding", self.class_embedding)?;
+            at_least_one("class_embedding", self.class_embedding)?;
         }
         Ok(())
     }

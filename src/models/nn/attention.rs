@@ -14,10 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Build, Init, Module, Pass,
-    mlp::positive,
     norm::{check_dropout, drop_out},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, checks::at_least_one};
 
 /// Options of multi-head attention, `[n, t, size] -> [n, t, size]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -158,9 +157,9 @@ fn rotate(x: &Tensor) -> Result<Tensor> {
 
 impl Module for Attention {
     fn validate(&self) -> Result<()> {
-        positive("size", self.size)?;
-        positive("heads", self.heads)?;
-        positive("context", self.context.unwrap_or(1))?;
+        at_least_one("size", self.size)?;
+        at_least_one("heads", self.heads)?;
+        at_least_one("context", self.context.unwrap_or(1))?;
         if !self.size.is_multiple_of(self.heads) {
             let message = format!("must divide size {}, got {}", self.size, self.heads);
             return Err(Error::option("heads", message));

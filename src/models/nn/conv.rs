@@ -4,8 +4,8 @@ use rhapsode_tensor::{Tensor, ops::conv};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Build, Init, Module, Pass, mlp::positive};
-use crate::{Error, Result};
+use super::{Build, Init, Module, Pass};
+use crate::{Error, Result, checks::at_least_one};
 
 /// A size for both axes of an image, or `[height, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -222,13 +222,13 @@ struct Common<const N: usize> {
 impl<const N: usize> Common<N> {
     fn validate(&self) -> Result<()> {
         let [inputs, outputs] = self.channels;
-        positive("inputs", inputs)?;
-        positive("outputs", outputs)?;
-        positive("groups", self.walk.groups)?;
+        at_least_one("inputs", inputs)?;
+        at_least_one("outputs", outputs)?;
+        at_least_one("groups", self.walk.groups)?;
         for i in 0..N {
-            positive("kernel", self.kernel[i])?;
-            positive("stride", self.walk.stride[i])?;
-            positive("dilation", self.walk.dilation[i])?;
+            at_least_one("kernel", self.kernel[i])?;
+            at_least_one("stride", self.walk.stride[i])?;
+            at_least_one("dilation", self.walk.dilation[i])?;
             let most = self.walk.stride[i].max(self.walk.dilation[i]);
             if let Some(extra) = self.transposed.map(|extra| extra[i]).filter(|&e| e >= most) {
                 let message = format!("must be less than stride or dilation ({most}), got {extra}");

@@ -6,9 +6,10 @@ use rhapsode_tensor::{Tensor, interrupt, no_grad, params::Params, random::Stream
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LossKind, Net, mlp::positive};
+use super::{LossKind, Net};
 use crate::{
     Error, Result,
+    checks::at_least_one,
     data::Batches,
     metric::accuracy,
     native::{OptimizerValue, PairValue},
@@ -31,6 +32,8 @@ pub struct NetFitOptions {
     pub steps: u64,
     /// Samples a step (at least 1; default 128).
     pub batch: usize,
+    /// Batches whose gradients are added up in a step (at least 1; default 1).
+    pub accumulate: u64,
     /// The loss (default "mse"); a closure `|prediction, target|` that gives one number is taken too.
     pub loss: LossKind,
     /// A loss of one's own, instead.
@@ -61,6 +64,7 @@ impl Default for NetFitOptions {
         Self {
             steps: 1000,
             batch: 128,
+            accumulate: 1,
             loss: LossKind::default(),
             function: None,
             optimizer: None,
@@ -87,15 +91,22 @@ impl fmt::Debug for NetFitOptions {
 impl NetFitOptions {
     /// Refuses impossible values.
     pub fn validate(&self) -> Result<()> {
-        positive("steps", self.steps as usize)?;
-        positive("batch", self.batch)?;
-        positive("validate_every", self.validate_every.unwrap_or(1) as usize)?;
-        match self.clip.filter(|c| !(*c > 0.0 && c.is_finite())) {
-            Some(clip) => Err(Error::option(
-                "clip",
-                format!("must be a finite number > 0, got {clip}"),
-            )),
-            None => Ok(()),
+        self.plan().validate()?;
+        at_least_one("batch", self.batch)?;
+        at_least_one("validate_every", self.validate_every.unwrap_or(1) as usize)
+    }
+
+    /// The steps of the training.
+    fn plan(&self) -> Plan {
+        Plan {
+            optimizer: (self.optimizer.clone()).unwrap_or_else(|| AdamOptions::default().into()),
+            steps: self.steps,
+            schedule: self.schedule.clone(),
+            warmup: self.warmup,
+            clip: self.clip,
+            accumulate: self.accumulate,
+            // A network has no average of its weights.
+            ema: 0.0,
         }
     }
 }
@@ -299,18 +310,7 @@ impl Net {
             },
             validation,
         };
-        let plan = Plan {
-            optimizer: options
-                .optimizer
-                .clone()
-                .unwrap_or_else(|| AdamOptions::default().into()),
-            steps: options.steps,
-            schedule: options.schedule.clone(),
-            warmup: options.warmup,
-            clip: options.clip,
-            ..Plan::default()
-        };
-        let mut run = Run::new(Box::new(objective), plan)?;
+        let mut run = Run::new(Box::new(objective), options.plan())?;
         let done = run.more(options.steps, observer);
         self.set_training(false);
         done.map(|()| run)

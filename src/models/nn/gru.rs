@@ -8,8 +8,8 @@ use rhapsode_tensor::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Build, Init, Module, Pass, mlp::positive};
-use crate::{Error, Result};
+use super::{Build, Init, Module, Pass};
+use crate::{Error, Result, checks::at_least_one};
 
 /// Options of a gated recurrent unit, `[n, t, inputs] -> [n, t, hidden]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -73,9 +73,9 @@ impl Gru {
 
 impl Module for Gru {
     fn validate(&self) -> Result<()> {
-        positive("inputs", self.inputs)?;
-        positive("hidden", self.hidden)?;
-        positive("layers", self.layers)?;
+        at_least_one("inputs", self.inputs)?;
+        at_least_one("hidden", self.hidden)?;
+        at_least_one("layers", self.layers)?;
         if self.layers > 1000 {
             let message = format!("must be at most 1000, got {}", self.layers);
             return Err(Error::option("layers", message));

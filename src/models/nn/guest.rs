@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Activation;
-use crate::{Error, Result, checkpoint::Checkpoint};
+use crate::{Error, Result, checkpoint::Checkpoint, checks::at_least_one};
 
 /// Options of a guest from a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -97,7 +97,7 @@ pub fn load(checkpoint: &Checkpoint, options: &GuestOptions) -> Result<Guest> {
         ));
     }
     let stride = options.stride.unwrap_or(1);
-    super::positive("stride", stride)?;
+    at_least_one("stride", stride)?;
     let layers = layers(checkpoint, &options.prefix)?;
     let dtype = layers
         .first()

@@ -4,8 +4,9 @@ use rhapsode_tensor::{Tensor, ops::linear};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, Build, Fill, Init, MlpOptions, Module, Pass, mlp, mlp::positive};
+use super::{Activation, Build, Fill, Init, MlpOptions, Module, Pass, mlp};
 use crate::Result;
+use crate::checks::at_least_one;
 
 /// Options of a linear layer: `act(x W^T + b)`, `[.., inputs] -> [.., outputs]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,8 +49,8 @@ impl Linear {
 
 impl Module for Linear {
     fn validate(&self) -> Result<()> {
-        positive("inputs", self.inputs)?;
-        positive("outputs", self.outputs)
+        at_least_one("inputs", self.inputs)?;
+        at_least_one("outputs", self.outputs)
     }
 
     fn build(&self, build: &mut Build) -> Result<()> {
@@ -149,8 +150,8 @@ fn look_up(pass: &Pass, table: &Tensor, x: &Tensor) -> Result<Tensor> {
 
 impl Module for Embedding {
     fn validate(&self) -> Result<()> {
-        positive("vocab", self.vocab)?;
-        positive("size", self.size)?;
+        at_least_one("vocab", self.vocab)?;
+        at_least_one("size", self.size)?;
         super::at_least_zero("deviation", self.deviation)
     }
 
@@ -186,8 +187,8 @@ impl Default for StableEmbedding {
 
 impl Module for StableEmbedding {
     fn validate(&self) -> Result<()> {
-        positive("vocab", self.vocab)?;
-        positive("size", self.size)
+        at_least_one("vocab", self.vocab)?;
+        at_least_one("size", self.size)
     }
 
     fn build(&self, build: &mut Build) -> Result<()> {

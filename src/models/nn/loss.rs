@@ -4,7 +4,7 @@ use rhapsode_tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, checks::positive};
 
 /// How the losses of the elements become one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -92,10 +92,7 @@ pub fn l1_loss(x: &Tensor, y: &Tensor, reduction: Reduction) -> Result<Tensor> {
 
 /// `e^2 / 2` where `|e| <= delta`, else `delta (|e| - delta / 2)`, of `e = x - y`.
 pub fn huber_loss(x: &Tensor, y: &Tensor, delta: f64, reduction: Reduction) -> Result<Tensor> {
-    if !(delta > 0.0 && delta.is_finite()) {
-        let message = format!("must be a finite number > 0, got {delta}");
-        return Err(Error::option("delta", message));
-    }
+    positive("delta", delta)?;
     let e = x.sub(&same("huber_loss", x, y)?)?;
     // With c = clamp(e): c e - c^2 / 2 is both branches in one.
     let c = e.clamp(-delta, delta)?;

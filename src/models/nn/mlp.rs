@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Activation, chain::Chain, init_linear};
-use crate::{Error, Result};
+use crate::{Error, Result, checks::at_least_one};
 
 /// Options of a multilayer perceptron.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,9 +37,11 @@ impl Default for MlpOptions {
 impl MlpOptions {
     /// Refuses impossible sizes.
     pub fn validate(&self) -> Result<()> {
-        positive("inputs", self.inputs)?;
-        positive("outputs", self.outputs)?;
-        self.hidden.iter().try_for_each(|&n| positive("hidden", n))
+        at_least_one("inputs", self.inputs)?;
+        at_least_one("outputs", self.outputs)?;
+        self.hidden
+            .iter()
+            .try_for_each(|&n| at_least_one("hidden", n))
     }
 
     /// Sizes from input to output.
@@ -49,15 +51,6 @@ impl MlpOptions {
             .chain(self.hidden.iter().copied())
             .chain([self.outputs])
             .collect()
-    }
-}
-
-/// Refuses 0.
-pub(crate) fn positive(key: &'static str, n: usize) -> Result<()> {
-    if n == 0 {
-        Err(Error::option(key, "must be at least 1, got 0"))
-    } else {
-        Ok(())
     }
 }
 

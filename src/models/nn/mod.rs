@@ -31,7 +31,6 @@ pub use layer::{Build, Layer, Module, Pass, Plan, Row};
 pub use linear::{Embedding, Linear, StableEmbedding};
 pub use list::{ALL, Kind};
 pub use loss::{LossKind, Reduction};
-pub(crate) use mlp::positive;
 pub use mlp::{Mlp, MlpOptions};
 pub use net::{KIND, Net};
 pub use norm::{Dropout, GroupNorm, LayerNorm, RmsNorm};

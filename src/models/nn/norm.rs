@@ -4,8 +4,11 @@ use rhapsode_tensor::{DType, Tensor, memory, random::Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Build, Fill, Module, Pass, mlp::positive};
-use crate::{Error, Result};
+use super::{Build, Fill, Module, Pass};
+use crate::{
+    Error, Result,
+    checks::{at_least_one, positive},
+};
 
 /// Options of layer norm: `(x - mean) / sqrt(var + eps) * weight + bias` over the last axis, `[.., size]`
 /// (Ba, Kiros, Hinton 2016, arXiv 1607.06450).
@@ -64,20 +67,10 @@ impl Default for GroupNorm {
     }
 }
 
-fn check_eps(eps: f64) -> Result<()> {
-    if eps > 0.0 && eps.is_finite() {
-        return Ok(());
-    }
-    Err(Error::option(
-        "eps",
-        format!("must be a finite number > 0, got {eps}"),
-    ))
-}
-
 impl Module for LayerNorm {
     fn validate(&self) -> Result<()> {
-        positive("size", self.size)?;
-        check_eps(self.eps)
+        at_least_one("size", self.size)?;
+        positive("eps", self.eps)
     }
 
     fn build(&self, build: &mut Build) -> Result<()> {
@@ -95,8 +88,8 @@ impl Module for LayerNorm {
 
 impl Module for RmsNorm {
     fn validate(&self) -> Result<()> {
-        positive("size", self.size)?;
-        check_eps(self.eps)
+        at_least_one("size", self.size)?;
+        positive("eps", self.eps)
     }
 
     fn build(&self, build: &mut Build) -> Result<()> {
@@ -112,8 +105,8 @@ impl Module for RmsNorm {
 
 impl Module for GroupNorm {
     fn validate(&self) -> Result<()> {
-        positive("groups", self.groups)?;
-        positive("channels", self.channels)?;
+        at_least_one("groups", self.groups)?;
+        at_least_one("channels", self.channels)?;
         if !self.channels.is_multiple_of(self.groups) {
             let message = format!(
                 "must divide channels {}, got {}",
@@ -121,7 +114,7 @@ impl Module for GroupNorm {
             );
             return Err(Error::option("groups", message));
         }
-        check_eps(self.eps)
+        positive("eps", self.eps)
     }
 
     fn build(&self, build: &mut Build) -> Result<()> {

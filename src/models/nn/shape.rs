@@ -4,8 +4,8 @@ use rhapsode_tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Build, Module, Pass, mlp::positive};
-use crate::{Error, Result};
+use super::{Build, Module, Pass};
+use crate::{Error, Result, checks::at_least_one};
 
 /// Options of flatten: all axes from `start` on become one, `[n, c, h, w] -> [n, c h w]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -145,7 +145,7 @@ fn windows(pass: &Pass, x: &Tensor, k: usize) -> Result<Tensor> {
 
 impl Module for MaxPool2d {
     fn validate(&self) -> Result<()> {
-        positive("kernel", self.kernel)
+        at_least_one("kernel", self.kernel)
     }
 
     fn build(&self, _: &mut Build) -> Result<()> {
@@ -159,7 +159,7 @@ impl Module for MaxPool2d {
 
 impl Module for AvgPool2d {
     fn validate(&self) -> Result<()> {
-        positive("kernel", self.kernel)
+        at_least_one("kernel", self.kernel)
     }
 
     fn build(&self, _: &mut Build) -> Result<()> {
@@ -192,7 +192,7 @@ impl Module for GlobalAvgPool {
 
 impl Module for Upsample {
     fn validate(&self) -> Result<()> {
-        positive("scale", self.scale)?;
+        at_least_one("scale", self.scale)?;
         if self.scale > 1 << 16 {
             return Err(Error::option(
                 "scale",

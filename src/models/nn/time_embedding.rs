@@ -4,8 +4,8 @@ use rhapsode_tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Build, Fill, Linear, Module, Pass, mlp::positive};
-use crate::{Error, Result};
+use super::{Build, Fill, Linear, Module, Pass};
+use crate::{Error, Result, checks::at_least_one};
 
 /// Which frequencies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -82,8 +82,8 @@ impl Module for TimeEmbedding {
             let message = format!("must be an even number of at least 2, got {}", self.size);
             return Err(Error::option("size", message));
         }
-        positive("hidden", self.hidden)?;
-        positive("outputs", self.outputs)?;
+        at_least_one("hidden", self.hidden)?;
+        at_least_one("outputs", self.outputs)?;
         super::at_least_zero("scale", self.scale)
     }
 

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Attention, Build, Conv2d, Embedding, GroupNorm, Linear, Module, Pass, Size, TimeEmbedding,
-    mlp::positive, shape::image,
+    shape::image,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, checks::at_least_one};
 
 /// Options of a small U-Net, `[n, channels, h, w] -> [n, outputs, h, w]`, h and w multiples of 2^(depth - 1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -265,8 +265,8 @@ impl Unet {
 
 impl Module for Unet {
     fn validate(&self) -> Result<()> {
-        positive("channels", self.channels)?;
-        positive("outputs", self.outputs())?;
+        at_least_one("channels", self.channels)?;
+        at_least_one("outputs", self.outputs())?;
         if self.base < 2 || !self.base.is_multiple_of(2) {
             let message = format!("must be an even number of at least 2, got {}", self.base);
             return Err(Error::option("base", message));

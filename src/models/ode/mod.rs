@@ -30,7 +30,11 @@ pub use solve::{Event, Field, SharedField, solve, solve_until};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, nn::positive, reference::Reference};
+use crate::{
+    Error, Result,
+    checks::{at_least_one, positive},
+    reference::Reference,
+};
 
 /// An explicit Runge-Kutta method.
 #[derive(Debug)]
@@ -167,14 +171,11 @@ impl SolveOptions {
         check_times(self.from, self.to)?;
         for (key, count) in [("steps", self.steps), ("max_steps", self.max_steps)] {
             if let Some(count) = count {
-                positive(key, count)?;
+                at_least_one(key, count)?;
             }
         }
         for (key, tolerance) in [("rtol", self.rtol), ("atol", self.atol)] {
-            if let Some(tolerance) = tolerance.filter(|t| !(*t > 0.0 && t.is_finite())) {
-                let message = format!("must be a finite number > 0, got {tolerance}");
-                return Err(Error::option(key, message));
-            }
+            tolerance.map_or(Ok(()), |tolerance| positive(key, tolerance))?;
         }
         let idle = [
             ("rtol", self.rtol.is_some()),

@@ -7,13 +7,12 @@ use rhapsode_tensor::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Kind, Rule, RuleOn, StateKind, StepInput,
+use super::{Kind, Rule, RuleOn, StateKind, StepInput, choice::build, rule::A};
+use crate::{
+    Result,
     checks::{not_negative, positive},
-    choice::build,
-    rule::A,
+    reference::Reference,
 };
-use crate::{Result, reference::Reference};
 
 /// `optim::adagrad` in [`super::ALL`].
 pub const ADAGRAD: Kind = Kind {

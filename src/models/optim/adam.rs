@@ -9,11 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Kind, Rule, RuleOn, StateKind, StepInput,
-    checks::{decays, not_negative, positive},
     choice::build,
     rule::{M, V},
 };
-use crate::{Result, reference::Reference};
+use crate::{
+    Result,
+    checks::{decays, not_negative, positive},
+    reference::Reference,
+};
 
 /// `optim::adam` in [`super::ALL`].
 pub const ADAM: Kind = Kind {

@@ -11,11 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Kind, Rule, RuleOn, StateKind, StepInput,
-    checks::{decays, not_negative, positive},
     choice::build,
     rule::{M, M2, V},
 };
-use crate::{Error, Result, reference::Reference};
+use crate::{
+    Error, Result,
+    checks::{decays, not_negative, positive},
+    reference::Reference,
+};
 
 /// `optim::ademamix` in [`super::ALL`].
 pub const ADEMAMIX: Kind = Kind {

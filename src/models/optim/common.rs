@@ -11,11 +11,12 @@ use rhapsode_tensor::random::Stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Schedule, StateKind,
+use super::{Schedule, StateKind};
+use crate::{
+    Error, Result,
     checks::{not_negative, positive},
+    reference::Reference,
 };
-use crate::{Error, Result, reference::Reference};
 
 /// The paper.
 pub const REFERENCE: Reference = Reference {

@@ -3,7 +3,7 @@
 
 use rhapsode_tensor::{DType, Tensor, params::update_tensor};
 
-use super::checks;
+use crate::checks;
 use crate::{Error, Result};
 
 /// The decay of a moving average at a step (from 1): small at first, so that the average forgets the start.

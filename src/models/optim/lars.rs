@@ -7,14 +7,12 @@ use rhapsode_tensor::simd::math::Float;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Kind, Rule, RuleOn, StateKind, StepInput,
+use super::{Kind, Rule, RuleOn, StateKind, StepInput, choice::build, rule::M, sgd};
+use crate::{
+    Result,
     checks::{decay, not_negative},
-    choice::build,
-    rule::M,
-    sgd,
+    reference::Reference,
 };
-use crate::{Result, reference::Reference};
 
 /// `optim::lars` in [`super::ALL`].
 pub const LARS: Kind = Kind {

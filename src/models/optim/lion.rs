@@ -7,13 +7,12 @@ use rhapsode_tensor::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Kind, Rule, RuleOn, StateKind, StepInput,
+use super::{Kind, Rule, RuleOn, StateKind, StepInput, choice::build, rule::M};
+use crate::{
+    Result,
     checks::{decays, not_negative},
-    choice::build,
-    rule::M,
+    reference::Reference,
 };
-use crate::{Result, reference::Reference};
 
 /// `optim::lion` in [`super::ALL`].
 pub const LION: Kind = Kind {

@@ -7,7 +7,6 @@
 mod adagrad;
 mod adam;
 mod ademamix;
-pub(crate) mod checks;
 mod choice;
 mod clip;
 mod common;

@@ -7,13 +7,12 @@ use rhapsode_tensor::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Kind, Rule, RuleOn, StateKind, StepInput,
+use super::{Kind, Rule, RuleOn, StateKind, StepInput, choice::build, rule::A};
+use crate::{
+    Result,
     checks::{decay, not_negative, positive},
-    choice::build,
-    rule::A,
+    reference::Reference,
 };
-use crate::{Result, reference::Reference};
 
 /// `optim::rmsprop` in [`super::ALL`].
 pub const RMSPROP: Kind = Kind {

@@ -8,13 +8,12 @@ use rhapsode_tensor::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Kind, Rule, RuleOn, StateKind, StepInput,
+use super::{Kind, Rule, RuleOn, StateKind, StepInput, choice::build, rule::M};
+use crate::{
+    Error, Result,
     checks::{decay, not_negative},
-    choice::build,
-    rule::M,
+    reference::Reference,
 };
-use crate::{Error, Result, reference::Reference};
 
 /// `optim::sgd` in [`super::ALL`].
 pub const SGD: Kind = Kind {

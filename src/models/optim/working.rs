@@ -5,11 +5,11 @@ use std::sync::Arc;
 use rhapsode_tensor::{DType, Tensor, params::Params};
 
 use super::{
-    Choice, Common, Rule, Schedule, checks,
+    Choice, Common, Rule, Schedule,
     clip::{Norms, clip_scale, grad_norm},
     target::{Numbers, Target, check_names},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, checks};
 
 /// Parameters that share a rule.
 #[derive(Clone, Debug)]

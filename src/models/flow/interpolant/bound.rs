@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Interpolant, VelocityField};
 use crate::{
     Error, Result,
-    flow::training::above_zero,
-    nn::positive,
+    checks::{at_least_one, positive},
     observe::{Observer, Step},
 };
 
@@ -73,11 +72,11 @@ pub fn kl_bound(
     options: &BoundOptions,
     observer: &mut dyn Observer,
 ) -> Result<Bound> {
-    positive("times", options.times)?;
+    at_least_one("times", options.times)?;
     options
         .epsilons
         .iter()
-        .try_for_each(|e| above_zero("epsilons", *e))?;
+        .try_for_each(|e| positive("epsilons", *e))?;
     if model.dim() != truth.dim() {
         return Err(Error::Value {
             what: "kl_bound",

@@ -20,9 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
+    checks::{at_least_one, positive},
     data::Batches,
-    flow::training::above_zero,
-    nn::{Activation, Mlp, MlpOptions, TimeFeatures, positive},
+    nn::{Activation, Mlp, MlpOptions, TimeFeatures},
     observe::{Observer, Step},
     ode::sde::Brownian,
     optim::{AdamOptions, Choice, Optimizer},
@@ -103,13 +103,13 @@ impl BridgeOptions {
             ("rate", self.rate),
             ("drift_rate", self.drift_rate),
         ] {
-            above_zero(key, value)?;
+            positive(key, value)?;
         }
-        positive("steps", self.steps as usize)?;
-        positive("inner", self.inner as usize)?;
+        at_least_one("steps", self.steps as usize)?;
+        at_least_one("inner", self.inner as usize)?;
         self.hidden
             .iter()
-            .try_for_each(|n| positive("hidden", *n))?;
+            .try_for_each(|n| at_least_one("hidden", *n))?;
         for (key, count) in [("batch", self.batch), ("times", self.times)] {
             if count < 2 {
                 return Err(Error::option(
@@ -521,7 +521,7 @@ impl Bridge {
         seed: u64,
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {
-        positive("steps", steps)?;
+        at_least_one("steps", steps)?;
         if x0.rank() != 2 || x0.dim(1)? != self.dim {
             return Err(Error::Shape {
                 what: "x0",

@@ -17,13 +17,13 @@ use super::{
 };
 use crate::{
     Error, Result,
+    checks::at_least_one,
     flow::{
         FunctionField,
         field::check_points,
         likelihood::{Base, divergence},
     },
     native::RateValue,
-    nn::positive,
     observe::{Observer, Step},
     ode::sde::Brownian,
 };
@@ -90,8 +90,8 @@ impl Interpolant {
         options: &SdeDensity,
         observer: &mut dyn Observer,
     ) -> Result<Estimate> {
-        positive("paths", options.paths)?;
-        positive("steps", options.steps)?;
+        at_least_one("paths", options.paths)?;
+        at_least_one("steps", options.steps)?;
         let base = self.density_or(base)?;
         let n = check_points(self, "x", x)?;
         let x = x.to_dtype(self.dtype())?.detach();

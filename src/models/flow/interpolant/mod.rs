@@ -44,7 +44,8 @@ use super::{
 use crate::{
     Error, Result,
     checkpoint::Checkpoint,
-    nn::{Activation, TimeFeatures, positive},
+    checks::at_least_one,
+    nn::{Activation, TimeFeatures},
     observe::Observer,
     reference::Reference,
     train::Run,
@@ -143,10 +144,10 @@ impl InterpolantOptions {
 
     /// Refuses impossible values.
     pub fn validate(&self) -> Result<()> {
-        positive("dim", self.dim)?;
+        at_least_one("dim", self.dim)?;
         self.hidden
             .iter()
-            .try_for_each(|&n| positive("hidden", n))?;
+            .try_for_each(|&n| at_least_one("hidden", n))?;
         if !(self.delta > 0.0 && self.delta < 0.5) {
             let message = format!("must lie in (0, 0.5), got {}", self.delta);
             return Err(Error::option("delta", message));

@@ -19,15 +19,14 @@ use serde::{Deserialize, Serialize};
 use super::{CustomPath, Interpolant, Networks, Source};
 use crate::{
     Error, Result,
+    checks::at_least_one,
     data::Batches,
     flow::{
         Coupling,
         convert::FieldKind,
         path::{Along, Process, Sort},
-        training::above_zero,
     },
     native::OptimizerValue,
-    nn::positive,
     optim::{AdamOptions, Choice, Schedule},
     train::{Objective, Plan},
 };
@@ -83,16 +82,8 @@ impl Default for InterpolantFit {
 impl InterpolantFit {
     /// Refuses impossible values.
     pub fn validate(&self) -> Result<()> {
-        positive("steps", self.steps as usize)?;
-        positive("batch", self.batch)?;
-        positive("accumulate", self.accumulate as usize)?;
-        if !(0.0..1.0).contains(&self.ema) {
-            return Err(Error::option(
-                "ema",
-                format!("must lie in [0, 1), got {}", self.ema),
-            ));
-        }
-        self.clip.map_or(Ok(()), |clip| above_zero("clip", clip))
+        self.plan().validate()?;
+        at_least_one("batch", self.batch)
     }
 
     /// The steps of the training.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Interpolant, Sort};
 use crate::{
     Error, Result,
+    checks::at_least_one,
     flow::{
         convert::one_sided,
         field::{VelocityField, check_points},
@@ -22,7 +23,6 @@ use crate::{
         sample::{Walk, carry},
     },
     native::{RateValue, TensorValue},
-    nn::positive,
     observe::{Observer, Step},
     ode::{self, SaveAt, SolveOptions, sde::Brownian},
 };
@@ -157,7 +157,7 @@ impl InterpolantSample {
             }
         }
         if let Some(steps) = self.steps {
-            positive("steps", steps)?;
+            at_least_one("steps", steps)?;
         }
         let idle = |key: &str, message: &str| Err(Error::option(key, message));
         if self.sampler == Sampler::Ode {

@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 use super::{VelocityField, field::check_points, sample::Walk};
 use crate::{
     Error, Result,
+    checks::{self, at_least_one},
     native::TensorValue,
-    nn::positive,
     observe::{Observer, Step},
     ode::{self, SaveAt, SolveOptions, Solver},
 };
@@ -96,11 +96,8 @@ impl Default for LogProbOptions {
 impl LogProbOptions {
     /// Refuses impossible values.
     pub fn validate(&self) -> Result<()> {
-        positive("probes", self.probes)?;
-        if !self.guidance.is_finite() {
-            let message = format!("must be finite, got {}", self.guidance);
-            return Err(Error::option("guidance", message));
-        }
+        at_least_one("probes", self.probes)?;
+        checks::finite("guidance", self.guidance)?;
         if self.label.is_some() && self.labels.is_some() {
             let message = "give either `label` or `labels`, not both";
             return Err(Error::option("label", message));

@@ -37,8 +37,8 @@ use super::{
 };
 use crate::{
     Error, Result,
+    checks::{at_least_one, finite},
     native::{ClosureValue, FlowValue, OptimizerValue, TensorValue},
-    nn::positive,
     observe::Observer,
     ode::{SaveAt, SolveOptions, Solver},
     optim::{Choice, Schedule},
@@ -201,8 +201,8 @@ impl ReflowOptions {
 
     /// Refuses impossible values.
     pub fn validate(&self) -> Result<()> {
-        positive("pairs", self.pairs)?;
-        positive("pair_steps", self.pair_steps)?;
+        at_least_one("pairs", self.pairs)?;
+        at_least_one("pair_steps", self.pair_steps)?;
         if !(self.real_share > 0.0 && self.real_share <= 1.0) {
             let message = format!("must lie in (0, 1], got {}", self.real_share);
             return Err(Error::option("real_share", message));
@@ -219,10 +219,7 @@ impl ReflowOptions {
             ));
         }
         pairs::eight_bit_is_kept(self.eight_bit, self.cache.is_some())?;
-        if !self.guidance.is_finite() {
-            let message = format!("must be finite, got {}", self.guidance);
-            return Err(Error::option("guidance", message));
-        }
+        finite("guidance", self.guidance)?;
         self.fit().validate()
     }
 }

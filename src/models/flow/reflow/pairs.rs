@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 use crate::{
     Error, Result,
     checkpoint::Checkpoint,
+    checks::at_least_one,
     flow::{
         SharedFlow,
         convert::one_sided,
         field::{fits_rows, velocity_at},
         sample::carry,
     },
-    nn::positive,
     observe::{Observer, Step},
     ode::{SaveAt, SolveOptions, Solver},
 };
@@ -64,7 +64,7 @@ impl Default for PairOptions {
 impl PairOptions {
     /// Refuses impossible values.
     pub fn validate(&self) -> Result<()> {
-        positive("steps", self.steps)?;
+        at_least_one("steps", self.steps)?;
         eight_bit_is_kept(self.eight_bit, self.cache.is_some())
     }
 }
@@ -88,7 +88,7 @@ pub fn pairs(
     observer: &mut dyn Observer,
 ) -> Result<Pairs> {
     options.validate()?;
-    positive("n", n)?;
+    at_least_one("n", n)?;
     one_sided(&field.process())?;
     let plan = Plan {
         count: n,

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    flow::{FunctionField, VelocityFn, path::Process, timestep::MARGIN, training::above_zero},
-    nn::positive,
+    checks::{at_least_one, positive},
+    flow::{FunctionField, VelocityFn, path::Process, timestep::MARGIN},
 };
 
 /// What the model was trained for.
@@ -114,10 +114,10 @@ pub fn vp_at(t: f64, low: f64, high: f64) -> VpAt {
 impl DiffusionOptions {
     /// Refuses impossible values.
     pub fn validate(&self) -> Result<()> {
-        positive("dim", self.dim)?;
-        positive("steps", self.steps)?;
-        above_zero("sigma_data", self.sigma_data)?;
-        above_zero("beta_min", self.beta_min)?;
+        at_least_one("dim", self.dim)?;
+        at_least_one("steps", self.steps)?;
+        positive("sigma_data", self.sigma_data)?;
+        positive("beta_min", self.beta_min)?;
         if !(self.beta_max > self.beta_min && self.beta_max.is_finite()) {
             let message = format!(
                 "must be larger than beta_min, {}, got {}",

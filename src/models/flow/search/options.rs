@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::methods;
 use crate::{
     Error, Result,
-    flow::{schedule::Diffused, training::above_zero},
+    checks::{at_least_one, not_negative, positive},
+    flow::schedule::Diffused,
     native::TensorValue,
-    nn::positive,
 };
 
 /// How the budget is spent.
@@ -202,11 +202,11 @@ impl SearchOptions {
             ("block", self.block),
             ("finish_steps", self.finish_steps),
         ] {
-            positive(key, count)?;
+            at_least_one(key, count)?;
         }
         self.validate_effects()?;
         if let Some(children) = self.children {
-            positive("children", children)?;
+            at_least_one("children", children)?;
             if self.decreasing {
                 let message = "is what `decreasing` changes from step to step: give one of the two";
                 return Err(Error::option("children", message));
@@ -218,30 +218,18 @@ impl SearchOptions {
                 format!("must be at least 2, got {}", self.steps),
             ));
         }
-        above_zero("norm", self.norm)?;
+        positive("norm", self.norm)?;
         if !(self.ess > 0.0 && self.ess <= 1.0) {
             return Err(Error::option(
                 "ess",
                 format!("must lie in (0, 1], got {}", self.ess),
             ));
         }
-        if !(self.guidance >= 0.0 && self.guidance.is_finite()) {
-            return Err(Error::option(
-                "guidance",
-                format!("must be a finite number >= 0, got {}", self.guidance),
-            ));
-        }
-        let temperature = self.temperature.unwrap_or(0.5);
-        let least = if self.method == Method::Svdd {
-            0.0
-        } else {
-            f64::MIN_POSITIVE
-        };
-        if !(temperature >= least && temperature.is_finite()) {
-            return Err(Error::option(
-                "temperature",
-                format!("must be a finite number > 0, got {temperature}"),
-            ));
+        not_negative("guidance", self.guidance)?;
+        match (self.method, self.temperature) {
+            (Method::Svdd, Some(temperature)) => not_negative("temperature", temperature)?,
+            (_, Some(temperature)) => positive("temperature", temperature)?,
+            (_, None) => {}
         }
         let least = self.least();
         match self.nfe < least {

@@ -29,11 +29,10 @@ use super::{
     convert::{expected_data, one_sided},
     field::{check_points, velocity_at},
     path::Process,
-    training::above_zero,
 };
 use crate::{
     Error, Result,
-    nn::positive,
+    checks::{at_least_one, positive},
     observe::{Observer, Step},
     reference::Reference,
 };
@@ -111,9 +110,9 @@ impl Default for SteerOptions {
 impl SteerOptions {
     /// Refuses impossible values.
     pub fn validate(&self) -> Result<()> {
-        positive("steps", self.steps)?;
-        positive("inner", self.inner)?;
-        above_zero("rate", self.rate)?;
+        at_least_one("steps", self.steps)?;
+        at_least_one("inner", self.inner)?;
+        positive("rate", self.rate)?;
         match self.max_steps.filter(|most| *most > self.steps) {
             Some(most) => Err(Error::option(
                 "max_steps",

@@ -5,7 +5,7 @@
 
 use rhapsode_tensor::{Tensor, ops::conv::Conv, ops::pooling::Pool};
 
-use crate::{Error, Result};
+use crate::{Error, Result, checks::positive};
 
 /// A measurement.
 #[derive(Clone, Debug)]
@@ -79,12 +79,7 @@ impl Operator {
                 format!("must be odd, so that the blur has a middle, got {taps}"),
             ));
         }
-        if !(sigma > 0.0 && sigma.is_finite()) {
-            return Err(Error::option(
-                "sigma",
-                format!("must be a finite number > 0, got {sigma}"),
-            ));
-        }
+        positive("sigma", sigma)?;
         let at = |i: usize| (-0.5 * ((i as f64 - (taps / 2) as f64) / sigma).powi(2)).exp();
         let total: f64 = (0..taps).map(at).sum();
         let weights: Vec<f64> = (0..taps * taps)

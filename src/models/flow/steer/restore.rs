@@ -20,14 +20,13 @@ use serde::{Deserialize, Serialize};
 use super::{Moments, operator::Operator};
 use crate::{
     Error, Result,
+    checks::{at_least_one, positive},
     flow::{
         VelocityField,
         convert::one_sided,
         field::{check_points, velocity_at},
         path::{Path, Process},
-        training::above_zero,
     },
-    nn::positive,
     observe::{Observer, Step},
 };
 
@@ -94,10 +93,10 @@ impl Default for RestoreOptions {
 impl RestoreOptions {
     /// Refuses impossible values.
     pub fn validate(&self) -> Result<()> {
-        positive("steps", self.steps)?;
-        positive("draws", self.draws)?;
-        positive("descents", self.descents)?;
-        above_zero("rate", self.rate())?;
+        at_least_one("steps", self.steps)?;
+        at_least_one("draws", self.draws)?;
+        at_least_one("descents", self.descents)?;
+        positive("rate", self.rate())?;
         for (name, value) in [("exponent", self.exponent), ("noise", self.noise)] {
             if !(value >= 0.0 && value.is_finite()) {
                 let message = format!("must be a finite number >= 0, got {value}");

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    nn::positive,
+    checks::at_least_one,
     observe::{Observer, Step},
     reference::Reference,
 };
@@ -128,7 +128,7 @@ impl SdeOptions {
     /// Refuses impossible values.
     pub fn validate(&self) -> Result<()> {
         check_times(self.from, self.to)?;
-        positive("steps", self.steps)?;
+        at_least_one("steps", self.steps)?;
         if self.steps > 1 << 40 {
             return Err(Error::option(
                 "steps",
