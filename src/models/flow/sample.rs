@@ -247,7 +247,8 @@ pub(super) struct Walk<'a> {
 }
 
 /// What is done with a piece.
-type Piece<'a> = dyn FnMut(&dyn VelocityField, &Tensor, &mut dyn Observer) -> Result<Tensor> + 'a;
+pub(super) type Piece<'a> =
+    dyn FnMut(&dyn VelocityField, &Tensor, &mut dyn Observer) -> Result<Tensor> + 'a;
 
 impl Walk<'_> {
     pub(super) fn all(

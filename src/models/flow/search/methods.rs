@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     Error, Result,
-    flow::{field::velocity_at, schedule::Diffused},
-    observe::Silent,
+    flow::{VelocityField, field::velocity_at, schedule::Diffused},
+    observe::{Observer, Silent},
     ode::{SaveAt, SolveOptions, Solver},
 };
 
@@ -331,9 +331,10 @@ impl Searcher<'_> {
         let data = match next > 0.0 {
             true => {
                 self.spent += n / self.searches;
-                let own = self.field(n)?;
-                let flow = own.as_deref().unwrap_or(self.flow);
-                let v = no_grad(|| velocity_at(flow, &x, 1.0 - next))?;
+                let mut look = |field: &dyn VelocityField, x: &Tensor, _: &mut dyn Observer| {
+                    velocity_at(field, x, 1.0 - next)
+                };
+                let v = no_grad(|| self.pieces(&x, &mut Silent, &mut look))?;
                 Tensor::combine(&[(1.0, &x), (next, &v)])?
             }
             false => x.clone(),

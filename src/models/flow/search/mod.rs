@@ -36,7 +36,7 @@ use rhapsode_tensor::{Tensor, grad, interrupt, memory, no_grad, random::Stream, 
 use self::{budget::Turn, states::States};
 use super::{
     SharedFlow, VelocityField,
-    sample::{Walk, carry},
+    sample::{Piece, Walk, carry},
     schedule::{Look, linear, weighted},
 };
 use crate::{
@@ -269,20 +269,25 @@ impl<'a> Searcher<'a> {
         weighted(&[(&[1.0], &states.x), (&back, &states.drift), (&spread, &z)])
     }
 
-    /// Carries rows along the linear flow, from one of our times to another.
-    fn walk(
-        &mut self,
-        x: &Tensor,
-        solve: &SolveOptions,
-        observer: &mut dyn Observer,
-    ) -> Result<Tensor> {
+    /// Does something with the rows and their field, in pieces that the flow takes at once.
+    fn pieces(&self, x: &Tensor, observer: &mut dyn Observer, piece: &mut Piece) -> Result<Tensor> {
         let own = self.field(x.dim(0)?)?;
         let walk = Walk {
             field: own.as_deref().unwrap_or(self.flow),
             label: "search",
-            steps: solve.steps,
+            steps: None,
         };
-        walk.all(x, observer, &mut |field, x, watch| {
+        walk.all(x, observer, piece)
+    }
+
+    /// Carries rows along the linear flow, from one of our times to another.
+    fn walk(
+        &self,
+        x: &Tensor,
+        solve: &SolveOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        self.pieces(x, observer, &mut |field, x, watch| {
             carry(field, x, solve, watch)
         })
     }
@@ -305,7 +310,16 @@ impl<'a> Searcher<'a> {
                 };
                 self.spent += 2 * self.options.finish_steps * states.values.len() / self.searches;
                 let y = states.x.affine(1.0 / level.scale(), 0.0)?;
-                self.walk(&y, &solve, observer)
+                let (spent, total) = (self.spent as u64, Some(self.options.nfe as u64));
+                let mut watch = |_: &Step| {
+                    observer.step(&Step {
+                        label: "search",
+                        step: spent,
+                        total,
+                        metrics: &[],
+                    })
+                };
+                self.walk(&y, &solve, &mut watch)
             }
         }
     }
