@@ -1,7 +1,7 @@
 //! The convolution itself, and the transposed one that is a convolution: block by block of tiles, all of it near.
 
 use super::{
-    BLOCK, Block, ELEMENTS, blocks,
+    BLOCK, Block, ELEMENTS, PAD, aligned, blocks,
     grid::LANES,
     grid_of_x, kernels,
     transform::{self, Kind, PANEL, Places},
@@ -47,22 +47,26 @@ pub(in crate::ops::conv) fn forward<T: Real>(
     for_tasks::<T>(
         geo.groups * blocks.len(),
         work,
-        sizes.iter().sum(),
+        sizes.iter().sum::<usize>() + LANES,
         |task, scratch, _| {
             let (group, rows) = (task / blocks.len(), blocks[task % blocks.len()].clone());
             let block = Block::new(&grid, rows, longest + LANES);
-            let (v, scratch) = scratch.split_at_mut(sizes[0]);
+            let (v, scratch) = aligned(scratch).split_at_mut(sizes[0]);
             let (rows, scratch) = scratch.split_at_mut(sizes[1]);
-            let element = longest * geo.inputs;
-            let places = (
-                PANEL,
-                Places {
-                    panel: PANEL * geo.inputs,
-                    element,
-                },
-            );
+            let places = Places {
+                panel: PANEL * geo.inputs,
+                element: pass.element(),
+            };
             let channels = group * geo.inputs..(group + 1) * geo.inputs;
-            block.transform(Kind::X, (&picks, 0..4), x, channels, rows, places, v);
+            block.transform(
+                Kind::X,
+                (&picks, 0..4),
+                x,
+                channels,
+                rows,
+                (PANEL, places),
+                v,
+            );
             pass.products(&block, group, v, bias, scratch, y);
         },
     )
@@ -82,11 +86,16 @@ impl<T: Real> Forward<'_, T> {
     fn sizes(&self) -> [usize; 4] {
         let longest = self.longest;
         [
-            ELEMENTS * self.geo.inputs * longest,
+            ELEMENTS * self.element(),
             ELEMENTS * (longest + LANES),
             ELEMENTS * self.kernels.rows * longest,
             4 * longest,
         ]
+    }
+
+    /// Between the elements of the transformed tiles.
+    fn element(&self) -> usize {
+        self.geo.inputs * self.longest + PAD
     }
 
     /// Panel by panel of the outputs: the products of all elements, and what they give while they are near.
@@ -108,7 +117,7 @@ impl<T: Real> Forward<'_, T> {
         for (panel, rows) in even(geo.outputs, panels).enumerate() {
             let u = &self.u[(group * panels + panel) * size..][..size];
             for e in 0..ELEMENTS {
-                let (u, v) = (&u[e * size / ELEMENTS..], &v[e * stride * geo.inputs..]);
+                let (u, v) = (&u[e * size / ELEMENTS..], &v[e * self.element()..]);
                 self.product(
                     rows.len(),
                     block.tiles,

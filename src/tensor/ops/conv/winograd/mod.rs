@@ -42,6 +42,16 @@ const BLOCK: usize = 1 << 19;
 /// Elements of a transformed tile.
 const ELEMENTS: usize = 16;
 
+/// Numbers between the elements' transforms: without it the sixteen that are written side by side would share a set of
+/// the cache.
+const PAD: usize = 3 * LANES;
+
+/// Scratch from where vectors lie in whole lines of the cache; it has [`LANES`] numbers more than are needed.
+fn aligned<T>(scratch: &mut [T]) -> &mut [T] {
+    let skip = scratch.as_ptr().align_offset(64).min(LANES);
+    &mut scratch[skip..]
+}
+
 /// Whether a convolution goes this way: at the scalar level, of few channels and where too much of the last tiles would
 /// lie outside of the image, it does not.
 pub(super) fn fits<T: Real>(geo: &Geometry) -> bool {
@@ -115,7 +125,7 @@ impl<'a> Block<'a> {
         for (i, at) in channels.enumerate() {
             let x = x.as_ptr().wrapping_add(at * plane);
             // SAFETY: inner places of a window lie in the channel's image of the segment's sample; its tiles in the block.
-            unsafe { transform::rows(kind, picks, &self.steps, x, scratch, stride) };
+            unsafe { transform::rows(kind, picks, &self.steps, (x, plane), scratch, stride) };
             transform::columns(
                 kind,
                 &is,

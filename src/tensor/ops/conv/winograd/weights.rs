@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    BLOCK, Block, ELEMENTS,
+    BLOCK, Block, ELEMENTS, PAD, aligned,
     grid::{Grid, LANES, Pick},
     grid_of_x, grid_of_y,
     transform::{self, Kind, PANEL, Places},
@@ -112,7 +112,7 @@ impl<'a> Weights<'a> {
     /// Numbers of scratch of a task with so many rows of elements: rows of tiles, and the transformed tiles.
     fn scratch(&self, height: usize) -> usize {
         let channels = self.geo.inputs + self.geo.outputs;
-        ELEMENTS * (self.longest + LANES) + 4 * height * channels * self.step()
+        LANES + ELEMENTS * (self.longest + LANES) + 4 * height * (channels * self.step() + 2 * PAD)
     }
 
     /// Adds the products of a block of tiles.
@@ -125,8 +125,8 @@ impl<'a> Weights<'a> {
         u: Ptr<T>,
     ) {
         let (step, [inputs, outputs]) = (self.step(), [self.geo.inputs, self.geo.outputs]);
-        let (rows, v) = scratch.split_at_mut(ELEMENTS * (self.longest + LANES));
-        let (v, m) = v.split_at_mut(4 * task.is.len() * inputs * step);
+        let (rows, v) = aligned(scratch).split_at_mut(ELEMENTS * (self.longest + LANES));
+        let (v, m) = v.split_at_mut(4 * task.is.len() * (inputs * step + PAD));
         let block = |grid| Block::new(grid, block.clone(), self.longest + LANES);
         let [of_x, of_y] = self.grids.each_ref().map(block);
         let places = |channels: usize| {
@@ -134,7 +134,7 @@ impl<'a> Weights<'a> {
                 step,
                 Places {
                     panel: PANEL,
-                    element: channels * step,
+                    element: channels * step + PAD,
                 },
             )
         };
@@ -155,8 +155,8 @@ impl<'a> Weights<'a> {
         );
         of_y.transform(Kind::Y, pick, y, from..from + used, rows, places(used), m);
         for e in 0..4 * task.is.len() {
-            let left = Matrix::rows(&v[e * inputs * step..], step);
-            let right = Matrix::transposed(&m[e * used * step..], step);
+            let left = Matrix::rows(&v[e * (inputs * step + PAD)..], step);
+            let right = Matrix::transposed(&m[e * (used * step + PAD)..], step);
             let element = task.group * ELEMENTS + 4 * task.is.start + e;
             let out = Ptr(u.at(element * inputs * outputs + task.outputs.start));
             // SAFETY: these outputs of this element of this group: nobody else's.
