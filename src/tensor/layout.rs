@@ -1,7 +1,8 @@
 //! Views laid out in row-major order.
 //!
 //! candle copies a transposed view element by element on one thread. Here the two axes that matter, the one that
-//! is dense in the view and the one that is dense in the copy, are turned by blocks, and all threads take part.
+//! is dense in the view and the one that is dense in the copy, are turned by blocks, and all threads take part; a
+//! broadcast number is filled in.
 
 use candle_core::{CpuStorage, Device, Storage, Tensor as Data, WithDType};
 
@@ -15,6 +16,9 @@ use crate::{
 /// Views of fewer elements are left to candle.
 const SMALL: usize = 256;
 
+/// Repetitions of a number below which a view is left to candle.
+const SHORT: usize = 16;
+
 /// Rows of the copy in one task.
 const ROWS: usize = 64;
 
@@ -23,15 +27,52 @@ pub(crate) fn contiguous(data: &Data) -> Result<Data> {
     if data.is_contiguous() {
         return Ok(data.clone());
     }
-    let Some(turn) = Turn::of(data.dims(), data.stride()) else {
-        return Ok(data.contiguous()?);
-    };
     let (storage, layout) = data.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(CpuStorage::F32(x)) => copy(&turn, &x[layout.start_offset()..], data.dims()),
-        Storage::Cpu(CpuStorage::F64(x)) => copy(&turn, &x[layout.start_offset()..], data.dims()),
-        _ => Ok(data.contiguous()?),
+    let copied = match &*storage {
+        Storage::Cpu(CpuStorage::F32(x)) => laid_out(data, &x[layout.start_offset()..])?,
+        Storage::Cpu(CpuStorage::F64(x)) => laid_out(data, &x[layout.start_offset()..])?,
+        _ => None,
+    };
+    Ok(match copied {
+        Some(copied) => copied,
+        None => data.contiguous()?,
+    })
+}
+
+/// A copy of a view of `x`; none of one that is left to candle.
+fn laid_out<T: Real>(data: &Data, x: &[T]) -> Result<Option<Data>> {
+    if let Some(turn) = Turn::of(data.dims(), data.stride()) {
+        return copy(&turn, x, data.dims()).map(Some);
     }
+    let repeats = data.stride().iter().rev().take_while(|step| **step == 0);
+    let axis = data.rank() - repeats.count();
+    let run: usize = data.dims()[axis..].iter().product();
+    if run < SHORT || data.elem_count() < SMALL {
+        return Ok(None);
+    }
+    repeat(data, axis, run, x).map(Some)
+}
+
+/// A copy of a view that is the same along all axes from `axis` on, as the gradient of a sum is: runs of one number.
+fn repeat<T: Real>(data: &Data, axis: usize, run: usize, x: &[T]) -> Result<Data> {
+    let (dims, steps) = (&data.dims()[..axis], &data.stride()[..axis]);
+    let place = |mut i: usize| {
+        let mut from = 0;
+        for (size, step) in dims.iter().zip(steps).rev() {
+            from += i % size * step;
+            i /= size;
+        }
+        from
+    };
+    let mut out = space::<T>(data.elem_count())?;
+    // A single run may be cut anywhere.
+    let quantum = if out.len() == run { 16 } else { run };
+    pool::for_each_piece(&mut out, quantum, |start, out| {
+        for (i, out) in out.chunks_mut(run).enumerate() {
+            out.fill(x[place(start / run + i)]);
+        }
+    });
+    Ok(Data::from_vec(out, data.dims(), &Device::Cpu)?)
 }
 
 /// A copy of a view as turned matrices.
@@ -118,6 +159,36 @@ fn copy<T: Real + WithDType>(turn: &Turn, x: &[T], dims: &[usize]) -> Result<Dat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn broadcast_numbers_are_repeated() {
+        let flat = |t: Data| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let x = Data::from_vec(
+            (0..60).map(|i| i as f32).collect(),
+            &[3, 20, 1, 1],
+            &Device::Cpu,
+        );
+        let x = x.unwrap();
+        let number = x.narrow(1, 7, 1).unwrap().narrow(0, 2, 1).unwrap();
+        for view in [
+            x.broadcast_as((3, 20, 30, 31)).unwrap(),
+            x.narrow(1, 4, 9)
+                .unwrap()
+                .broadcast_as((3, 9, 5, 7))
+                .unwrap(),
+            x.transpose(0, 1)
+                .unwrap()
+                .broadcast_as((20, 3, 4, 4))
+                .unwrap(),
+            number.broadcast_as((8, 9, 70, 11)).unwrap(),
+            number.broadcast_as((0, 9, 70, 11)).unwrap(),
+        ] {
+            assert_eq!(
+                flat(contiguous(&view).unwrap()),
+                flat(view.contiguous().unwrap())
+            );
+        }
+    }
 
     #[test]
     fn copies_are_those_of_candle() {

@@ -7,7 +7,7 @@ use crate::{
     DType, Error, Real, Result, Tensor, pool,
     simd::{kernels, math::Float},
     tape::{self, record},
-    tensor::{build, build_of_rows, space, with_slice},
+    tensor::{buffer, build, build_of_rows, space, with_slice},
     with_real,
 };
 
@@ -336,35 +336,47 @@ fn sum_axes<T: Real>(x: &candle_core::Tensor, axes: &[usize]) -> Result<candle_c
     })?
 }
 
-/// Sums `[rows, n]` over rows: columns in parallel, blocks of rows in the working precision, their sums in f64.
+/// Rows that are summed in the working precision; their sums are added up in f64.
+const ROWS: usize = 256;
+
+/// Sums `[rows, n]` over rows: blocks of rows in parallel where there are many of them, which reads memory as it lies, else columns.
 fn sum_leading<T: Real>(x: &[T], n: usize, shape: &[usize]) -> Result<candle_core::Tensor> {
-    const BLOCK: usize = 256;
-    let columns = |first: usize, y: &mut [T]| {
-        let mut total = vec![0.0f64; y.len()];
-        for block in x.chunks(BLOCK * n) {
-            y.fill(T::ZERO);
-            kernels::sum_columns_into(block, n, first, y);
-            total
-                .iter_mut()
-                .zip(y.iter())
-                .for_each(|(t, p)| *t += Float::to_f64(*p));
-        }
-        y.iter_mut().zip(&total).for_each(|(y, t)| *y = T::of(*t));
-    };
+    let (pool, blocks) = (pool::global(), x.len().div_ceil(ROWS * n));
     let mut y = space::<T>(n)?;
-    let (pool, base) = (pool::global(), pool::Ptr(y.as_mut_ptr()));
-    if x.len() < 1 << 15 || pool.parts() == 1 {
-        columns(0, &mut y);
-    } else {
-        pool.run(|part| {
-            let range = pool::range(n, 16, part, pool.parts());
-            // SAFETY: the ranges of different parts do not overlap and lie within `y`.
-            columns(range.start, unsafe { base.slice(range.start, range.len()) });
+    if blocks < 4 * pool.parts() {
+        let quantum = if x.len() < 1 << 15 { n } else { 16 };
+        pool::for_each_costly_piece(&mut y, quantum, x.len() / n, |first, y| {
+            let mut total = vec![0.0f64; y.len()];
+            for block in x.chunks(ROWS * n) {
+                y.fill(T::ZERO);
+                kernels::sum_columns_into(block, n, first, y);
+                add_wide(y, &mut total);
+            }
+            y.iter_mut().zip(&total).for_each(|(y, t)| *y = T::of(*t));
         });
+    } else {
+        let mut sums = buffer::<T>(blocks * n)?;
+        pool::for_each_costly_piece(&mut sums, n, ROWS, |start, sums| {
+            let blocks = x[start * ROWS..].chunks(ROWS * n);
+            for (block, sums) in blocks.zip(sums.chunks_exact_mut(n)) {
+                kernels::sum_columns_into(block, n, 0, sums);
+            }
+        });
+        let mut total = vec![0.0f64; n];
+        sums.chunks_exact(n)
+            .for_each(|sums| add_wide(sums, &mut total));
+        y.iter_mut().zip(&total).for_each(|(y, t)| *y = T::of(*t));
     }
     Ok(candle_core::Tensor::from_vec(
         y,
         shape,
         &candle_core::Device::Cpu,
     )?)
+}
+
+crate::simd! {
+    /// `total += x`, in f64.
+    fn add_wide<T: Float>(x: &[T], total: &mut [f64]) {
+        for (total, x) in total.iter_mut().zip(x) { *total += x.to_f64() }
+    }
 }

@@ -173,6 +173,31 @@ fn convolutions_are_their_definition() {
             ..plain
         },
     );
+    // 3 x 3 at stride 1 of many channels, by Winograd's algorithm: several images in a register, half a register, rows of
+    // more than a register and more than a window, odd sides, no padding and much, groups, an output that is not a whole
+    // number of tiles.
+    for (n, c, o, size, padding) in [
+        (9, 16, 16, [4, 4], [1, 1]),
+        (3, 16, 20, [8, 8], [1, 1]),
+        (5, 17, 33, [7, 14], [1, 1]),
+        (2, 16, 16, [12, 9], [0, 0]),
+        (2, 18, 16, [10, 31], [1, 0]),
+        (1, 16, 16, [9, 32], [1, 2]),
+        (1, 16, 17, [6, 71], [2, 1]),
+        (1, 16, 16, [3, 33], [4, 3]),
+    ] {
+        let padded = Conv { padding, ..plain };
+        check([n, c, size[0], size[1]], [o, c, 3, 3], padded);
+    }
+    check(
+        [2, 32, 8, 11],
+        [36, 16, 3, 3],
+        Conv {
+            groups: 2,
+            padding: [1, 1],
+            ..plain
+        },
+    );
     // Padding larger than the kernel: whole outputs see nothing.
     check(
         [1, 2, 3, 3],
@@ -306,6 +331,10 @@ fn in_f32_they_are_those_in_f64() {
     let sizes = [
         ([3, 16, 28, 28], [24, 16, 3, 3], [1, 1], [1, 1]),
         ([2, 5, 7, 67], [9, 5, 3, 5], [0, 2], [2, 3]),
+        ([9, 20, 8, 8], [32, 20, 3, 3], [1, 1], [1, 1]),
+        ([9, 16, 4, 4], [16, 16, 3, 3], [1, 1], [1, 1]),
+        ([5, 17, 7, 14], [33, 17, 3, 3], [1, 1], [1, 1]),
+        ([2, 16, 9, 40], [16, 16, 3, 3], [2, 0], [1, 1]),
         // Rows shorter than a register, and a kernel as wide as the image.
         ([2, 7, 40, 3], [5, 7, 4, 3], [3, 2], [1, 1]),
         ([1, 3, 50, 1], [4, 3, 9, 1], [4, 0], [1, 1]),

@@ -14,10 +14,13 @@
 //! every derivative of any order is one of them. (candle's gradient of a dilated or strided
 //! convolution is wrong.)
 
+mod alone;
+mod blocks;
 mod columns;
 mod cpu;
 mod geometry;
 mod mirror;
+mod winograd;
 
 use self::geometry::Geometry;
 use super::{ANY, Op};

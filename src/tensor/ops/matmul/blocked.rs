@@ -68,7 +68,7 @@ fn with_room<T: Copy>(count: usize, f: impl FnOnce(&mut [T])) {
 }
 
 /// The pieces of `0..n`, equal up to multiples of `quantum`, none longer than `most`.
-pub(super) fn pieces(n: usize, most: usize, quantum: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn pieces(n: usize, most: usize, quantum: usize) -> impl Iterator<Item = Range<usize>> {
     let size = n
         .div_ceil(n.div_ceil(most).max(1))
         .next_multiple_of(quantum);
@@ -136,7 +136,7 @@ pub(super) unsafe fn product<T: Tiles + AddAssign>(
 }
 
 /// `0..n` in so many pieces that differ by one at most.
-fn even(n: usize, pieces: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn even(n: usize, pieces: usize) -> impl Iterator<Item = Range<usize>> {
     (0..pieces).map(move |i| n * i / pieces..n * (i + 1) / pieces)
 }
 

@@ -56,11 +56,19 @@ pub(crate) unsafe fn gemm_into<T: Real>(
     if m == 0 || n == 0 || unsafe { nothing_to_sum(m, k, n, target) } {
         return;
     }
-    let is_column = n == 1 && step == 1 && !add && (b.row == 1 || k == 1);
-    if is_column && a.column == 1 && a.row == k {
+    if is_narrow([k, n], a, b) && step == n && !add {
         // SAFETY: promised by the caller.
-        let out = unsafe { out.slice(0, m) };
-        narrow_product(&a.values[..m * k], k, &b.values[..k], out, 1);
+        let out = unsafe { out.slice(0, m * n) };
+        let mut columns = Vec::new();
+        let columns = match b.row == 1 && (b.column == k || n == 1) {
+            true => &b.values[..n * k],
+            false => {
+                columns.resize(n * k, T::ZERO);
+                b.turned().block(0..n, 0..k, &mut columns, k);
+                &columns
+            }
+        };
+        narrow_product(&a.values[..m * k], k, columns, out, n);
         return;
     }
     let Some(kernels) = T::kernels() else {
@@ -81,6 +89,22 @@ pub(crate) unsafe fn gemm_into<T: Real>(
     };
     // SAFETY: promised by the caller; `b` holds `k` rows of `n`.
     unsafe { product(kernels, [m, k, n], operands, target) }
+}
+
+/// Columns of a product that are better taken one by one: a tile would be empty for the most part. Measured on a Zen 4, f32, 256 x
+/// 256 with 2, 3, 4 columns: 7, 10 and 13 us, by tiles 24.
+const NARROW: usize = 4;
+
+/// Inner size from which that holds: a column's sum ends with one over lanes.
+const NARROW_FROM: usize = 64;
+
+/// Whether the right operand has so few columns that the rows of the left one, which lie side by side, meet them one by one.
+fn is_narrow<T>([k, n]: [usize; 2], a: Matrix<T>, b: Matrix<T>) -> bool {
+    let fits = match n {
+        1 => b.row == 1 || k == 1,
+        _ => n <= NARROW && k >= NARROW_FROM,
+    };
+    fits && a.column == 1 && a.row == k
 }
 
 /// One row times a matrix that lies by rows: these are added up as they come from memory, in the order in which tiles add, so that

@@ -11,10 +11,12 @@ mod source;
 mod tests;
 mod tiles;
 
+pub(crate) use blocked::{even, pieces};
 use dense::BLOCK;
 pub(crate) use dense::{gemm, gemm_into, gemm_of, gemm_parallel};
 pub(crate) use source::{Matrix, Source};
 pub use tiles::Tiles;
+pub(crate) use tiles::{COLUMN_STEP, Kernels};
 
 use crate::{
     DType, Error, Real, Result, Tensor, interrupt, pool,

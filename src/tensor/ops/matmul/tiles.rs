@@ -11,7 +11,7 @@ const DEPTH_F32: usize = 512;
 const DEPTH_F64: usize = 256;
 
 /// Places between the columns of a left panel that lies by columns.
-pub(super) const COLUMN_STEP: usize = 16;
+pub(crate) const COLUMN_STEP: usize = 16;
 
 /// `out = a b` (or `out += a b`) for a tile: `k`, `a`, `b`, the step of `b`, `out`, the step of `out`, whether to add.
 ///

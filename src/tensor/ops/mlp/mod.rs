@@ -13,6 +13,7 @@
 //! in their order; so results do not depend on the threads either.
 
 mod cpu;
+mod net;
 
 use super::{
     linear::{Activation, linear},
