@@ -15,7 +15,10 @@
 
 use std::sync::Arc;
 
-use rhapsode_tensor::Tensor;
+use rhapsode_tensor::{
+    Tensor,
+    ops::loss::{self as ops, RowLoss},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -71,26 +74,25 @@ impl FlowLoss {
     pub fn is_perceptual(self) -> bool {
         !matches!(self, FlowLoss::Mse | FlowLoss::L2 | FlowLoss::PseudoHuber)
     }
+
+    /// As a loss of rows that a whole network takes in one pass, where it is one.
+    pub fn of_rows(self, c: f64) -> Option<RowLoss> {
+        match self {
+            FlowLoss::Mse => Some(RowLoss::Square),
+            FlowLoss::PseudoHuber => Some(RowLoss::PseudoHuber(c)),
+            _ => None,
+        }
+    }
 }
 
 /// Pseudo-Huber of each row of a residual `[n, ..]`, not divided by the number of elements; shape `[n]`.
-///
-/// As `|e|^2 / (sqrt(|e|^2 + c^2) + c)`, which keeps small residuals.
 pub fn pseudo_huber(e: &Tensor, c: f64) -> Result<Tensor> {
-    let square = row_squares(e)?;
-    let below = square.affine(1.0, c * c)?.sqrt()?.affine(1.0, c)?;
-    Ok(square.div(&below)?)
+    Ok(ops::pseudo_huber(e, c)?)
 }
 
 /// The `c` of samples of `d` elements.
 pub fn default_c(d: usize) -> f64 {
     0.00054 * d as f64
-}
-
-/// `|e|^2` of each row.
-pub fn row_squares(e: &Tensor) -> Result<Tensor> {
-    let n = e.dims().first().copied().unwrap_or(0);
-    Ok(e.reshape(&[n, e.len() / n.max(1)])?.sqr()?.sum(&[1])?)
 }
 
 /// `t H + P` or `t H + P / (1 - t)`, each `[n]`.
@@ -117,20 +119,20 @@ pub struct Residual<'a> {
 impl Residual<'_> {
     /// The mean loss of the batch.
     pub fn loss(&self, kind: FlowLoss, c: f64, distance: Option<&Distance>) -> Result<Tensor> {
-        if kind == FlowLoss::Mse {
-            return Ok(self.v.mse(self.target)?);
+        if let Some(loss) = kind.of_rows(c) {
+            return Ok(loss.of(self.v, self.target)?);
         }
         let (n, d) = (self.v.dim(0)?, self.v.len() / self.v.dim(0)?.max(1));
         let e = self.v.sub(self.target)?;
         let share = 1.0 / d.max(1) as f64;
         if kind == FlowLoss::L2 {
             // A little more than 0 under the root, whose slope is infinite there.
-            return Ok(row_squares(&e)?.affine(share, 1e-24)?.sqrt()?.mean_all()?);
+            return Ok(ops::row_squares(&e)?
+                .affine(share, 1e-24)?
+                .sqrt()?
+                .mean_all()?);
         }
         let huber = || -> Result<Tensor> { Ok(pseudo_huber(&e, c)?.affine(share, 0.0)?) };
-        if kind == FlowLoss::PseudoHuber {
-            return Ok(huber()?.mean_all()?);
-        }
         let distance = distance.ok_or_else(|| needs_distance(kind))?;
         let rest = self.t.affine(-1.0, 1.0)?.unsqueeze(1)?;
         let predicted = self.xt.add(&rest.mul(self.v)?)?;

@@ -312,8 +312,8 @@ impl Objective for FlowMatching {
         };
         let labels = self.batch_labels(&rows, step);
         let net = self.flow.trained();
-        if self.options.loss == FlowLoss::Mse {
-            return net.mse(&xt, &t, labels.as_deref(), &target);
+        if let Some(loss) = self.options.loss.of_rows(self.c) {
+            return net.loss(&xt, &t, labels.as_deref(), &target, loss);
         }
         let v = net.forward(&xt, &t, labels.as_deref())?;
         let residual = Residual {

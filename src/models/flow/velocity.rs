@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use rhapsode_tensor::{DType, Tensor, params::Params, random::Stream};
+use rhapsode_tensor::{DType, Tensor, ops::loss::RowLoss, params::Params, random::Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -281,22 +281,24 @@ impl VelocityNet {
         })
     }
 
-    /// The mean squared error of the velocity, as [`VelocityNet::forward`] has it, against `target`, of the shape of `x`.
-    pub fn mse(
+    /// The mean loss of the rows of the velocity, as [`VelocityNet::forward`] has it, against `target`, of the shape of `x`.
+    pub fn loss(
         &self,
         x: &Tensor,
         t: &Tensor,
         labels: Option<&[i64]>,
         target: &Tensor,
+        loss: RowLoss,
     ) -> Result<Tensor> {
         let Net::Mlp(mlp) = &self.net else {
-            return Ok(self.forward(x, t, labels)?.mse(target)?);
+            return Ok(loss.of(&self.forward(x, t, labels)?, target)?);
         };
         let n = self.check(x, t)?;
         let labels = self.labels(n, labels)?;
-        mlp.mse(
+        mlp.loss(
             &self.features(x, t, labels.as_ref())?,
             &self.rows(target, n)?,
+            loss,
         )
     }
 

@@ -1,7 +1,11 @@
 //! Networks that are a chain of linear layers and activations: these go through all layers at once, tile by tile (see
 //! [`rhapsode_tensor::ops::mlp`]), and nothing else about them changes.
 
-use rhapsode_tensor::{DType, Tensor, ops::mlp, params::Params};
+use rhapsode_tensor::{
+    DType, Tensor,
+    ops::{loss::RowLoss, mlp},
+    params::Params,
+};
 
 use super::{Activation, Layer, Linear, MlpOptions};
 use crate::Result;
@@ -120,15 +124,16 @@ impl Chain {
         Ok(mlp::forward(x, &self.layers(params, first)?)?)
     }
 
-    /// The mean squared error of the output, with its gradients.
-    pub fn mse(
+    /// The mean loss of the output's rows, with its gradients.
+    pub fn loss(
         &self,
         params: &Params,
         first: usize,
         x: &Tensor,
         target: &Tensor,
+        loss: RowLoss,
     ) -> Result<Tensor> {
-        Ok(mlp::mse(x, target, &self.layers(params, first)?)?)
+        Ok(mlp::loss(x, target, &self.layers(params, first)?, loss)?)
     }
 }
 

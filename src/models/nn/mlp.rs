@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rhapsode_tensor::{DType, Tensor, params::Params, random::Stream};
+use rhapsode_tensor::{DType, Tensor, ops::loss::RowLoss, params::Params, random::Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -125,10 +125,10 @@ impl Mlp {
         forward(&self.options, &self.params, self.first, x)
     }
 
-    /// `mean (net(x) - target)^2` over all elements, in one pass with its gradients where the network qualifies.
-    pub fn mse(&self, x: &Tensor, target: &Tensor) -> Result<Tensor> {
+    /// The mean loss of the rows of the output, in one pass with its gradients where the network qualifies.
+    pub fn loss(&self, x: &Tensor, target: &Tensor, loss: RowLoss) -> Result<Tensor> {
         check(&self.options, x)?;
-        Chain::of_mlp(&self.options).mse(&self.params, self.first, x, target)
+        Chain::of_mlp(&self.options).loss(&self.params, self.first, x, target, loss)
     }
 
     /// Whether it goes through all layers at once, tile by tile.

@@ -14,7 +14,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use rhapsode_tensor::{DType, Tensor, no_grad, params::Params, random::Stream};
+use rhapsode_tensor::{DType, Tensor, no_grad, ops::loss::RowLoss, params::Params, random::Stream};
 
 use super::{Build, Layer, Pass, Residual, Row, Sequential, chain::Chain, layer::draw};
 use crate::{Error, Result, checkpoint::Checkpoint};
@@ -295,7 +295,7 @@ impl Net {
         let place = self.place();
         let fits = self.check(x, &[]).is_ok() && x.dims().last() == Some(&chain.inputs());
         (fits && chain.gives(x, y) && chain.is_fused(place.params.dtype()))
-            .then(|| chain.mse(&place.params, place.first, x, y))
+            .then(|| chain.loss(&place.params, place.first, x, y, RowLoss::Square))
     }
 
     /// How it is computed where nothing is recorded, in words.

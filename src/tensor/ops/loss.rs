@@ -1,4 +1,4 @@
-//! The mean squared error with its gradient, each in one pass.
+//! The mean squared error with its gradient, each in one pass; losses over the rows of a residual.
 
 use crate::{
     Error, Result, Tensor,
@@ -7,6 +7,43 @@ use crate::{
     tensor::{build, with_slice},
     with_real,
 };
+
+/// What is minimised over the residual `e` of each row of `d` numbers, and averaged over the rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RowLoss {
+    /// `|e|^2 / d`: the mean squared error.
+    Square,
+    /// `(sqrt(|e|^2 + c^2) - c) / d`: a square near zero, a norm far from it.
+    PseudoHuber(f64),
+}
+
+impl RowLoss {
+    /// The mean loss of `y` against a target of its shape `[n, ..]`; shape `[]`.
+    pub fn of(self, y: &Tensor, target: &Tensor) -> Result<Tensor> {
+        let RowLoss::PseudoHuber(c) = self else {
+            return y.mse(target);
+        };
+        let rows = y.dims().first().copied().unwrap_or(1);
+        let d = (y.len() / rows.max(1)).max(1);
+        pseudo_huber(&y.sub(target)?, c)?
+            .mean_all()?
+            .affine(1.0 / d as f64, 0.0)
+    }
+}
+
+/// `sqrt(|e|^2 + c^2) - c` of each row of a residual `[n, ..]`; shape `[n]`. As `|e|^2 / (sqrt(|e|^2 + c^2) + c)`, which keeps
+/// small residuals.
+pub fn pseudo_huber(e: &Tensor, c: f64) -> Result<Tensor> {
+    let square = row_squares(e)?;
+    let below = square.affine(1.0, c * c)?.sqrt()?.affine(1.0, c)?;
+    square.div(&below)
+}
+
+/// `|e|^2` of each row of `e: [n, ..]`; shape `[n]`.
+pub fn row_squares(e: &Tensor) -> Result<Tensor> {
+    let n = e.dims().first().copied().unwrap_or(0);
+    e.reshape(&[n, e.len() / n.max(1)])?.sqr()?.sum(&[1])
+}
 
 /// The plain composition that the fused form must equal.
 pub fn mse_reference(a: &Tensor, b: &Tensor) -> Result<Tensor> {

@@ -18,7 +18,7 @@ mod linalg;
 pub mod linear;
 mod logic;
 pub mod long_conv;
-mod loss;
+pub mod loss;
 pub(crate) mod matmul;
 pub mod mlp;
 mod norm;
@@ -424,7 +424,7 @@ pub const ALL: &[Op] = &[
             };
             let target = Tensor::full(0.3, &[x[0].dim(0)?, x[5].dim(0)?], x[0].dtype())?;
             let layers = [layer(2, Activation::Silu), layer(4, Activation::Identity)];
-            mlp::mse(&x[0].add(&x[1])?, &target, &layers)
+            mlp::loss(&x[0].add(&x[1])?, &target, &layers, loss::RowLoss::Square)
         },
         shapes: &[
             &[&[5, 3], &[3], &[19, 3], &[19], &[2, 19], &[2]],

@@ -6,6 +6,7 @@ use rhapsode_tensor::{
     DType, Tensor, grad, no_grad,
     ops::{
         linear::Activation,
+        loss::RowLoss,
         mlp::{self, Layer},
     },
     random::Stream,
@@ -77,16 +78,16 @@ fn the_whole_network_equals_its_layers() {
             assert!(worst(&whole, &plain) < 1e-12, "{sizes:?} {rows} {act:?}");
             let x = x.param().unwrap();
             let wanted: Vec<&Tensor> = [&x].into_iter().chain(&p).collect();
-            let plain = mlp::reference(&x, &layers).unwrap().mse(&y).unwrap();
-            let whole = mlp::mse(&x, &y, &layers).unwrap();
-            assert!(worst(&whole, &plain) < 1e-12, "{sizes:?} {rows} {act:?}");
-            let plain = grad(&plain.affine(0.5, 0.0).unwrap(), &wanted, false).unwrap();
-            let whole = grad(&whole.affine(0.5, 0.0).unwrap(), &wanted, false).unwrap();
-            for (i, (a, b)) in whole.iter().zip(&plain).enumerate() {
-                assert!(
-                    worst(a, b) < 1e-11,
-                    "{sizes:?} {rows} {act:?}: gradient {i}"
-                );
+            for loss in [RowLoss::Square, RowLoss::PseudoHuber(0.3)] {
+                let what = format!("{sizes:?} {rows} {act:?} {loss:?}");
+                let plain = loss.of(&mlp::reference(&x, &layers).unwrap(), &y).unwrap();
+                let whole = mlp::loss(&x, &y, &layers, loss).unwrap();
+                assert!(worst(&whole, &plain) < 1e-12, "{what}");
+                let plain = grad(&plain.affine(0.5, 0.0).unwrap(), &wanted, false).unwrap();
+                let whole = grad(&whole.affine(0.5, 0.0).unwrap(), &wanted, false).unwrap();
+                for (i, (a, b)) in whole.iter().zip(&plain).enumerate() {
+                    assert!(worst(a, b) < 1e-11, "{what}: gradient {i}");
+                }
             }
         }
     }
@@ -102,7 +103,7 @@ fn what_does_not_qualify_goes_layer_by_layer() {
     let p = parameters(&[3, 5, 2], DType::F64);
     let x = Tensor::ones(&[4, 3], DType::F64).unwrap();
     let y = Tensor::ones(&[4, 2], DType::F64).unwrap().param().unwrap();
-    let loss = mlp::mse(&x, &y, &layers(&p, Activation::Tanh)).unwrap();
+    let loss = mlp::loss(&x, &y, &layers(&p, Activation::Tanh), RowLoss::Square).unwrap();
     let g = grad(&loss, &[&y, &p[0]], false).unwrap();
     assert!(
         g.iter()
@@ -110,7 +111,7 @@ fn what_does_not_qualify_goes_layer_by_layer() {
     );
     // A target of another shape is the error of the plain path.
     let y = Tensor::ones(&[4, 3], DType::F64).unwrap();
-    assert!(mlp::mse(&x, &y, &layers(&p, Activation::Tanh)).is_err());
+    assert!(mlp::loss(&x, &y, &layers(&p, Activation::Tanh), RowLoss::Square).is_err());
 }
 
 /// Prints the bits of many results; see the test below.
@@ -130,7 +131,7 @@ fn print_bits() {
     let layers = layers(&p, Activation::Silu);
     let (x, y) = (draw("x", &[1000, 3]), draw("y", &[1000, 2]));
     bits("mlp", &no_grad(|| mlp::forward(&x, &layers)).unwrap());
-    let loss = mlp::mse(&x, &y, &layers).unwrap();
+    let loss = mlp::loss(&x, &y, &layers, RowLoss::Square).unwrap();
     for g in grad(&loss, &p.iter().collect::<Vec<_>>(), false).unwrap() {
         bits("mlp gradient", &g);
     }

@@ -16,7 +16,7 @@ use rhapsode_tensor::{Tensor, params::Params, random::Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CustomPath, Interpolant, Networks, Source};
+use super::{CustomPath, Interpolant, Networks};
 use crate::{
     Error, Result,
     checks::at_least_one,
@@ -310,38 +310,15 @@ impl Objective for Fitting {
         };
         let (process, custom) = (self.model.process(), self.model.custom());
         let plus = Targets::new(process, custom, &draw, 1.0)?;
-        let kinds = self.nets.kinds().to_vec();
-        let mut total: Option<Tensor> = None;
-        let mut add = |loss: Tensor| -> Result<()> {
-            total = Some(match total.take() {
-                None => loss,
-                Some(total) => total.add(&loss)?,
-            });
-            Ok(())
-        };
-        match self.antithetic {
-            true => {
-                // Both signs as one batch.
-                let minus = Targets::new(process, custom, &draw, -1.0)?;
-                let xt = Tensor::cat(&[&plus.xt, &minus.xt], 0)?;
-                let fields = self.nets.fields(&xt, &Tensor::cat(&[&t, &t], 0)?)?;
-                for kind in kinds {
-                    let target = Tensor::cat(&[&plus.of(kind)?, &minus.of(kind)?], 0)?;
-                    if let Some(f) = fields.get(kind) {
-                        add(f.mse(&target)?)?;
-                    }
-                }
-            }
-            false => {
-                let fields = self.nets.fields(&plus.xt, &t)?;
-                for kind in kinds {
-                    if let Some(f) = fields.get(kind) {
-                        add(f.mse(&plus.of(kind)?)?)?;
-                    }
-                }
-            }
+        if !self.antithetic {
+            return self.nets.loss(&plus.xt, &t, &|kind| plus.of(kind));
         }
-        total.ok_or_else(|| Error::option("learn", "expected at least one field"))
+        // Both signs as one batch.
+        let minus = Targets::new(process, custom, &draw, -1.0)?;
+        let both = |a: &Tensor, b: &Tensor| Tensor::cat(&[a, b], 0);
+        let target = |kind| Ok(both(&plus.of(kind)?, &minus.of(kind)?)?);
+        self.nets
+            .loss(&both(&plus.xt, &minus.xt)?, &both(&t, &t)?, &target)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rhapsode_tensor::{DType, Tensor, params::Params};
+use rhapsode_tensor::{DType, Tensor, ops::loss::RowLoss, params::Params};
 
 use super::InterpolantOptions;
 use crate::{
@@ -88,6 +88,32 @@ impl Networks {
     /// Their parameters.
     pub fn params(&self) -> &Arc<Params> {
         &self.params
+    }
+
+    /// The sum of the mean squared errors of all fields at `x: [n, d]` and times `[n]`, each network in one pass with its gradients.
+    pub(super) fn loss(
+        &self,
+        x: &Tensor,
+        t: &Tensor,
+        target: &dyn Fn(FieldKind) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let input = Tensor::cat(&[x, &self.features.of(t)?], 1)?;
+        let targets = self.kinds.iter().map(|kind| target(*kind));
+        let targets = targets.collect::<Result<Vec<_>>>()?;
+        if let [all] = self.nets.as_slice() {
+            let together = Tensor::cat(&targets.iter().collect::<Vec<_>>(), 1)?;
+            let mean = all.loss(&input, &together, RowLoss::Square)?;
+            return Ok(mean.affine(targets.len() as f64, 0.0)?);
+        }
+        let mut total: Option<Tensor> = None;
+        for (net, target) in self.nets.iter().zip(&targets) {
+            let loss = net.loss(&input, target, RowLoss::Square)?;
+            total = Some(match total {
+                None => loss,
+                Some(total) => total.add(&loss)?,
+            });
+        }
+        total.ok_or_else(|| Error::option("learn", "expected at least one field"))
     }
 }
 

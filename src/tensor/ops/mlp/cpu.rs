@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Real, Result, Tensor, interrupt,
+    ops::loss::RowLoss,
     pool::{self, Ptr},
     tensor::{space, with_slice},
 };
@@ -55,12 +56,13 @@ pub(super) fn forward<T: Real>(plan: &Plan, x: &Data, layers: &[Data]) -> Result
     Ok(Data::from_vec(y, shape, &Device::Cpu)?)
 }
 
-/// The mean squared error, the gradient of all parameters as one flat tensor (`W_1, b_1, W_2, ...`) and, on request, that
+/// The mean loss of the rows, the gradient of all parameters as one flat tensor (`W_1, b_1, W_2, ...`) and, on request, that
 /// of `x`.
-pub(super) fn mse<T: Real>(
+pub(super) fn loss<T: Real>(
     plan: &Plan,
     [x, target]: [&Data; 2],
     layers: &[Data],
+    loss: RowLoss,
     wants_x: bool,
 ) -> Result<(Data, Tensor, Option<Tensor>)> {
     let inputs = plan.sizes[0];
@@ -85,7 +87,7 @@ pub(super) fn mse<T: Real>(
                 let mut scratch = Scratch::new(plan, tile)?;
                 for at in range {
                     // SAFETY: each group belongs to one part.
-                    let (grad, loss) = unsafe { (base.slice(at * n, n), sums.slice(at, 1)) };
+                    let (grad, sum) = unsafe { (base.slice(at * n, n), sums.slice(at, 1)) };
                     let own = at * group..((at + 1) * group).min(rows);
                     for start in own.clone().step_by(tile) {
                         if stop() {
@@ -97,14 +99,15 @@ pub(super) fn mse<T: Real>(
                             target: &target[start * plan.sizes[net.depth()]..],
                             rows: count,
                             first: start == own.start,
-                            scale: 2.0 / target.len() as f64,
+                            loss,
+                            share: 1.0 / target.len() as f64,
                         };
                         let length = if wants_x { count * inputs } else { 0 };
                         // SAFETY: each row belongs to one group.
                         let dx = unsafe {
                             dx_base.slice(if wants_x { start * inputs } else { 0 }, length)
                         };
-                        loss[0] += net.step(&step, &mut scratch, grad, dx);
+                        sum[0] += net.step(&step, &mut scratch, grad, dx);
                     }
                 }
                 Ok(())

@@ -5,7 +5,7 @@
 //! h_0 = x,   h_i = act_i(h_(i-1) W_i^T + b_i)
 //! ```
 //!
-//! [`forward`] is the network without a history, for sampling and evaluation; [`mse`] the mean squared error of
+//! [`forward`] is the network without a history, for sampling and evaluation; [`loss`] a loss of
 //! its output, whose gradients come in the same pass. Layer by layer the same step reads and writes every activation
 //! several times from main memory (a training step of 3-256-256-256-2 at batch 4096: 60% of the time went there).
 //!
@@ -17,6 +17,7 @@ mod net;
 
 use super::{
     linear::{Activation, linear},
+    loss::RowLoss,
     paths::NETWORK,
 };
 use crate::{
@@ -110,8 +111,8 @@ pub fn forward(x: &Tensor, layers: &[Layer]) -> Result<Tensor> {
     Ok(Tensor::from_candle(y))
 }
 
-/// `mean (net(x) - target)^2` over all elements, shape `[]`; with gradients for `x` and the layers. `target`: `[.., out]`.
-pub fn mse(x: &Tensor, target: &Tensor, layers: &[Layer]) -> Result<Tensor> {
+/// The mean loss of the rows of `net(x)` against `target: [.., out]`, shape `[]`; with gradients for `x` and the layers.
+pub fn loss(x: &Tensor, target: &Tensor, layers: &[Layer], loss: RowLoss) -> Result<Tensor> {
     let plan = plan(x, layers).filter(|plan| {
         let (outputs, rows) = (plan.sizes[plan.sizes.len() - 1], x.len() / plan.sizes[0]);
         // The gradient of the target is the plain path's.
@@ -120,12 +121,12 @@ pub fn mse(x: &Tensor, target: &Tensor, layers: &[Layer]) -> Result<Tensor> {
     });
     NETWORK.take(plan.is_some());
     let Some(plan) = plan else {
-        return reference(x, layers)?.mse(target);
+        return of_rows(loss, &reference(x, layers)?, target);
     };
     let data = data_of(layers);
     let wants_x = x.is_tracked();
-    let (loss, flat, dx) = with_real!("mlp", x.dtype(), T => {
-        cpu::mse::<T>(&plan, [&x.data, &target.data], &data, wants_x)
+    let (value, flat, dx) = with_real!("mlp", x.dtype(), T => {
+        cpu::loss::<T>(&plan, [&x.data, &target.data], &data, loss, wants_x)
     })?;
     let inputs: Vec<&Tensor> = [x]
         .into_iter()
@@ -133,9 +134,11 @@ pub fn mse(x: &Tensor, target: &Tensor, layers: &[Layer]) -> Result<Tensor> {
         .collect();
     let saved: Vec<candle_core::Tensor> = inputs.iter().map(|t| t.data.clone()).collect();
     let target = target.clone();
-    record("mlp", loss, &inputs, move |ctx, g| {
+    record("mlp", value, &inputs, move |ctx, g| {
         if ctx.create_graph() {
-            return tape::through(ctx, &saved, g, |inputs| again(&plan, inputs)?.mse(&target));
+            return tape::through(ctx, &saved, g, |inputs| {
+                of_rows(loss, &again(&plan, inputs)?, &target)
+            });
         }
         let scale = g.item()?;
         let scaled = |t: Tensor| match scale {
@@ -153,6 +156,17 @@ pub fn mse(x: &Tensor, target: &Tensor, layers: &[Layer]) -> Result<Tensor> {
         }
         Ok(grads)
     })
+}
+
+/// A loss of outputs `[.., out]`: a row is one of `out` numbers, whatever stands before.
+fn of_rows(loss: RowLoss, y: &Tensor, target: &Tensor) -> Result<Tensor> {
+    match y.dims() {
+        [.., out] if y.rank() != 2 && y.dims() == target.dims() => {
+            let flat = [y.len() / (*out).max(1), *out];
+            loss.of(&y.reshape(&flat)?, &target.reshape(&flat)?)
+        }
+        _ => loss.of(y, target),
+    }
 }
 
 /// The network again, from its saved inputs.

@@ -8,6 +8,7 @@ use crate::{
             FEW, Kernel, kernels, narrow_gradient, narrow_product, shallow_gradient,
             shallow_product, times_and_sum,
         },
+        loss::RowLoss,
         matmul::{Matrix, gemm},
     },
     pool,
@@ -173,12 +174,14 @@ pub(super) struct Step<'a, T> {
     pub(super) rows: usize,
     /// Whether it is the first of its group: then gradients are written, not added.
     pub(super) first: bool,
-    /// `2 / elements`: the slope of the mean squared error.
-    pub(super) scale: f64,
+    pub(super) loss: RowLoss,
+    /// One over the number of elements of all targets.
+    pub(super) share: f64,
 }
 
 impl<T: Real> Net<'_, T> {
-    /// Forward and back: gradients go to `grad` and, where it is not empty, `dx`. Gives the sum of squares.
+    /// Forward and back: gradients go to `grad` and, where it is not empty, `dx`. Gives the sum of the losses of the rows,
+    /// times the number of elements of a row.
     pub(super) fn step(
         &self,
         step: &Step<T>,
@@ -198,7 +201,14 @@ impl<T: Real> Net<'_, T> {
         let last = self.depth() - 1;
         let count = rows * self.sizes(last).1;
         let y = &scratch.h[last][..count];
-        let total = residual(y, step.target, T::of(step.scale), &mut scratch.g.0[..count]);
+        let g = &mut scratch.g.0[..count];
+        let total = match step.loss {
+            RowLoss::Square => squares(y, step.target, T::of(2.0 * step.share), g),
+            RowLoss::PseudoHuber(c) => {
+                let outputs = self.sizes(last).1;
+                hubers(y, step.target, outputs, c, step.share, g)
+            }
+        };
         let mut end = grad.len();
         for layer in (0..=last).rev() {
             let (inputs, outputs) = self.sizes(layer);
@@ -232,12 +242,32 @@ impl<T: Real> Net<'_, T> {
 
 crate::simd! {
     /// `g = scale (y - target)` and the sum of the squares of `y - target`.
-    fn residual<T: Float>(y: &[T], target: &[T], scale: T, g: &mut [T]) -> f64 {
+    fn squares<T: Float>(y: &[T], target: &[T], scale: T, g: &mut [T]) -> f64 {
         let mut total = 0.0;
         for ((y, target), g) in y.iter().zip(target).zip(g) {
             let d = *y - *target;
             total += d.to_f64() * d.to_f64();
             *g = d * scale;
+        }
+        total
+    }
+}
+
+crate::simd! {
+    /// `g = share e / sqrt(|e|^2 + c^2)` for each row `e` of `y - target`, and the sum of `sqrt(|e|^2 + c^2) - c`.
+    fn hubers<T: Float>(y: &[T], target: &[T], width: usize, c: f64, share: f64, g: &mut [T]) -> f64 {
+        let mut total = 0.0;
+        let rows = y.chunks_exact(width).zip(target.chunks_exact(width));
+        for ((y, target), g) in rows.zip(g.chunks_exact_mut(width)) {
+            let mut square = 0.0;
+            for ((y, target), g) in y.iter().zip(target).zip(g.iter_mut()) {
+                *g = *y - *target;
+                square += g.to_f64() * g.to_f64();
+            }
+            let root = (square + c * c).sqrt();
+            total += square / (root + c);
+            let scale = T::of(share / root);
+            g.iter_mut().for_each(|g| *g = *g * scale);
         }
         total
     }
