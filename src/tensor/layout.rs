@@ -28,9 +28,11 @@ pub(crate) fn contiguous(data: &Data) -> Result<Data> {
         return Ok(data.clone());
     }
     let (storage, layout) = data.storage_and_layout();
+    // An empty view may begin behind the end.
+    let from = layout.start_offset();
     let copied = match &*storage {
-        Storage::Cpu(CpuStorage::F32(x)) => laid_out(data, &x[layout.start_offset()..])?,
-        Storage::Cpu(CpuStorage::F64(x)) => laid_out(data, &x[layout.start_offset()..])?,
+        Storage::Cpu(CpuStorage::F32(x)) => laid_out(data, x.get(from..).unwrap_or(&[]))?,
+        Storage::Cpu(CpuStorage::F64(x)) => laid_out(data, x.get(from..).unwrap_or(&[]))?,
         _ => None,
     };
     Ok(match copied {
@@ -169,6 +171,7 @@ mod tests {
             &Device::Cpu,
         );
         let x = x.unwrap();
+        let behind = x.narrow(0, 3, 0).unwrap().narrow(1, 5, 2).unwrap();
         let number = x.narrow(1, 7, 1).unwrap().narrow(0, 2, 1).unwrap();
         for view in [
             x.broadcast_as((3, 20, 30, 31)).unwrap(),
@@ -182,6 +185,7 @@ mod tests {
                 .unwrap(),
             number.broadcast_as((8, 9, 70, 11)).unwrap(),
             number.broadcast_as((0, 9, 70, 11)).unwrap(),
+            behind.transpose(0, 1).unwrap(),
         ] {
             assert_eq!(
                 flat(contiguous(&view).unwrap()),

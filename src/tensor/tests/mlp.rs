@@ -146,6 +146,8 @@ fn print_bits() {
     for axes in [&[0][..], &[1], &[0, 1]] {
         bits("sum", &x.sum(axes).unwrap());
     }
+    // Many blocks of rows for few threads, few for many.
+    bits("sum of rows", &draw("tall", &[5000, 40]).sum(&[0]).unwrap());
     bits("max", &x.detach().max(0).unwrap());
     bits("transpose", &x.t().unwrap().contiguous().unwrap());
     bits("matmul", &x.matmul(&x.t().unwrap()).unwrap());

@@ -1,7 +1,7 @@
 //! The convolution itself, and the transposed one that is a convolution: block by block of tiles, all of it near.
 
 use super::{
-    BLOCK, Block, ELEMENTS, PAD, aligned, blocks,
+    BLOCK, Block, ELEMENTS, PAD, Part, aligned, blocks,
     grid::LANES,
     grid_of_x, kernels,
     transform::{self, Kind, PANEL, Places},
@@ -54,19 +54,17 @@ pub(in crate::ops::conv) fn forward<T: Real>(
             let (v, scratch) = aligned(scratch).split_at_mut(sizes[0]);
             let (rows, scratch) = scratch.split_at_mut(sizes[1]);
             let places = Places {
+                channel: PANEL,
                 panel: PANEL * geo.inputs,
                 element: pass.element(),
             };
             let channels = group * geo.inputs..(group + 1) * geo.inputs;
-            block.transform(
-                Kind::X,
-                (&picks, 0..4),
-                x,
-                channels,
-                rows,
-                (PANEL, places),
-                v,
-            );
+            let part = Part {
+                kind: Kind::X,
+                picks: &picks,
+                is: 0..4,
+            };
+            block.transform(&part, x, channels, rows, places, v);
             pass.products(&block, group, v, bias, scratch, y);
         },
     )

@@ -84,6 +84,13 @@ fn grid_of_y(geo: &Geometry) -> Grid {
     }
 }
 
+/// What of the transforms is wanted: whose tiles', and which rows of the result.
+struct Part<'a> {
+    kind: Kind,
+    picks: &'a [Pick],
+    is: Range<usize>,
+}
+
 /// The tiles that a task transforms at a time, a grid's.
 struct Block<'a> {
     grid: &'a Grid,
@@ -107,15 +114,14 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// The transforms of channels, rows `is` of the result, channel c's panels from `out[c places.channel]` on.
+    /// The transforms of channels.
     fn transform<T: Real>(
         &self,
-        kind: Kind,
-        (picks, is): (&[Pick], Range<usize>),
+        Part { kind, picks, is }: &Part,
         x: &[T],
         channels: Range<usize>,
         scratch: &mut [T],
-        (channel, places): (usize, Places),
+        places: Places,
         out: &mut [T],
     ) {
         let (plane, stride) = (
@@ -125,15 +131,15 @@ impl<'a> Block<'a> {
         for (i, at) in channels.enumerate() {
             let x = x.as_ptr().wrapping_add(at * plane);
             // SAFETY: inner places of a window lie in the channel's image of the segment's sample; its tiles in the block.
-            unsafe { transform::rows(kind, picks, &self.steps, (x, plane), scratch, stride) };
+            unsafe { transform::rows(*kind, picks, &self.steps, (x, plane), scratch, stride) };
             transform::columns(
-                kind,
-                &is,
+                *kind,
+                is,
                 scratch,
                 stride,
                 self.tiles,
                 places,
-                &mut out[i * channel..],
+                &mut out[i * places.channel..],
             );
         }
     }

@@ -172,14 +172,15 @@ mod avx512 {
         let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
         for at in (0..count).step_by(16) {
             let mut sums = [[bias; 4]; 2];
-            for j in 0..4 {
+            let [upper_sums, lower_sums] = &mut sums;
+            for (j, (up, low)) in upper_sums.iter_mut().zip(lower_sums).enumerate() {
                 // SAFETY: within the elements, as promised.
                 let load = |i: usize| unsafe {
                     _mm512_loadu_ps(m.wrapping_add((4 * i + j) * element + at))
                 };
                 let [a, b, c, d] = [load(0), load(1), load(2), load(3)];
-                sums[0][j] = _mm512_add_ps(_mm512_add_ps(a, b), c);
-                sums[1][j] = _mm512_sub_ps(_mm512_sub_ps(b, c), d);
+                *up = _mm512_add_ps(_mm512_add_ps(a, b), c);
+                *low = _mm512_sub_ps(_mm512_sub_ps(b, c), d);
             }
             for ([a, b, c, d], out) in sums.into_iter().zip([upper, lower]) {
                 let left = _mm512_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), c), bias);
@@ -201,9 +202,10 @@ mod avx512 {
 /// Vectors of a panel: places of the transformed tiles, `[16][panels][channels][PANEL]`.
 pub(super) const PANEL: usize = 32;
 
-/// Between the panels of a channel and between the elements (i, j) of a tile.
+/// Between the channels of a panel, between the panels of a channel and between the elements (i, j) of a tile.
 #[derive(Clone, Copy)]
 pub(super) struct Places {
+    pub channel: usize,
     pub panel: usize,
     pub element: usize,
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    BLOCK, Block, ELEMENTS, PAD, aligned,
+    BLOCK, Block, ELEMENTS, PAD, Part, aligned,
     grid::{Grid, LANES, Pick},
     grid_of_x, grid_of_y,
     transform::{self, Kind, PANEL, Places},
@@ -129,31 +129,24 @@ impl<'a> Weights<'a> {
         let (v, m) = v.split_at_mut(4 * task.is.len() * (inputs * step + PAD));
         let block = |grid| Block::new(grid, block.clone(), self.longest + LANES);
         let [of_x, of_y] = self.grids.each_ref().map(block);
-        let places = |channels: usize| {
-            (
-                step,
-                Places {
-                    panel: PANEL,
-                    element: channels * step + PAD,
-                },
-            )
+        let places = |channels: usize| Places {
+            channel: step,
+            panel: PANEL,
+            element: channels * step + PAD,
         };
-        let (from, used) = (task.group * inputs, task.outputs.len());
-        let pick = (&self.picks[0][..], task.is.clone());
-        of_x.transform(
-            Kind::X,
-            pick,
-            x,
-            from..from + inputs,
-            rows,
-            places(inputs),
-            v,
-        );
-        let (from, pick) = (
+        let part = |kind, picks| Part {
+            kind,
+            picks,
+            is: task.is.clone(),
+        };
+        let used = task.outputs.len();
+        let (x_part, first) = (part(Kind::X, &self.picks[0]), task.group * inputs);
+        of_x.transform(&x_part, x, first..first + inputs, rows, places(inputs), v);
+        let (y_part, first) = (
+            part(Kind::Y, &self.picks[1]),
             task.group * outputs + task.outputs.start,
-            (&self.picks[1][..], task.is.clone()),
         );
-        of_y.transform(Kind::Y, pick, y, from..from + used, rows, places(used), m);
+        of_y.transform(&y_part, y, first..first + used, rows, places(used), m);
         for e in 0..4 * task.is.len() {
             let left = Matrix::rows(&v[e * (inputs * step + PAD)..], step);
             let right = Matrix::transposed(&m[e * (used * step + PAD)..], step);
