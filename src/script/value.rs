@@ -176,14 +176,14 @@ impl Types {
     fn write(&self, value: &Dynamic, out: &mut String, depth: usize) {
         const MOST: usize = 100;
         // The deeper a list lies, the less of it tells what it is: of the trace of a search all would be a page of numbers.
-        const MOST_INSIDE: [usize; 3] = [MOST, 20, 8];
+        const MOST_INSIDE: [usize; 4] = [MOST, 20, 8, 4];
         const DEEPEST: usize = 20;
         if let Some(text) = self.of(value).and_then(|kind| (kind.text)(value)) {
             out.push_str(&text);
         } else if depth > DEEPEST {
             out.push('…');
         } else if let Some(array) = value.read_lock::<Array>() {
-            let most = MOST_INSIDE[depth.min(2)];
+            let most = MOST_INSIDE[depth.min(3)];
             let cut = (array.len() > most).then(|| format!("… {} in all", array.len()));
             self.write_list(
                 out,
