@@ -83,22 +83,6 @@ crate::simd! {
 /// Elements after which the average follows: they are still in the first cache.
 const NEAR: usize = 2048;
 
-/// Elements of a block. Blocks are taken from the end on: there the gradient, just read for its norm, is still in the last
-/// cache.
-const BLOCK: usize = 1 << 16;
-
-/// The blocks of a slice from its end on, each in chunks of `near` from its beginning on; with their places.
-fn backwards<T>(mut rest: &mut [T], near: usize) -> impl Iterator<Item = (usize, &mut [T])> {
-    std::iter::from_fn(move || {
-        let start = rest.len().checked_sub(1)? / BLOCK * BLOCK;
-        let (before, block) = std::mem::take(&mut rest).split_at_mut(start);
-        rest = before;
-        let chunks = block.chunks_mut(near).enumerate();
-        Some(chunks.map(move |(i, chunk)| (start + i * near, chunk)))
-    })
-    .flatten()
-}
-
 pub(super) fn sweep<T: Float, U: Update<T>>(
     p: &mut [T],
     states: &mut [Vec<T>],
@@ -121,9 +105,13 @@ pub(super) fn sweep<T: Float, U: Update<T>>(
     }
     let average = average.map(|(e, decay)| (Ptr(e.as_mut_ptr()), decay));
     pool::for_each_piece(p, QUANTUM, |start, p| {
-        let near = if average.is_some() { NEAR } else { BLOCK };
-        for (i, p) in backwards(p, near) {
-            let (start, len) = (start + i, p.len());
+        let near = if average.is_some() {
+            NEAR
+        } else {
+            p.len().max(1)
+        };
+        for (i, p) in p.chunks_mut(near).enumerate() {
+            let (start, len) = (start + i * near, p.len());
             // SAFETY: pieces do not overlap, and the states in use and the average have the length of the
             // whole (checked above); of the others nothing is taken.
             let [a, b, c] = std::array::from_fn(|k| unsafe {
