@@ -188,10 +188,13 @@ impl Plan {
     }
 }
 
+/// The flow of some of the rows, towards these classes.
+type FieldOf<'a> = dyn Fn(Range<usize>, Option<&[i64]>) -> Result<SharedFlow> + 'a;
+
 /// Makes the pairs, or takes them from the folder where they are; `field(rows, labels)` is the flow of some of the rows, towards these classes.
 pub fn make(
     plan: &Plan,
-    field: &dyn Fn(Range<usize>, Option<&[i64]>) -> Result<SharedFlow>,
+    field: &FieldOf,
     folder: Option<&Path>,
     observer: &mut dyn Observer,
 ) -> Result<Pairs> {

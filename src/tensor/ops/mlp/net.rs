@@ -267,7 +267,7 @@ crate::simd! {
             let root = (square + c * c).sqrt();
             total += square / (root + c);
             let scale = T::of(share / root);
-            g.iter_mut().for_each(|g| *g = *g * scale);
+            g.iter_mut().for_each(|g| *g *= scale);
         }
         total
     }
