@@ -27,8 +27,7 @@ use args::{Cli, Command};
 
 /// Tensors of a few kilobytes come and go in every step; the system's allocator gives them back too eagerly.
 #[global_allocator]
-static ALLOCATOR: rhapsode_script::Staggered<mimalloc::MiMalloc> =
-    rhapsode_script::Staggered(mimalloc::MiMalloc);
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
