@@ -23,8 +23,7 @@ use rhapsode_tensor::{
 use serde_json::{Map, Value};
 
 #[global_allocator]
-static ALLOCATOR: rhapsode_tensor::memory::Staggered<mimalloc::MiMalloc> =
-    rhapsode_tensor::memory::Staggered(mimalloc::MiMalloc);
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Rounds of both sides, alternating.
 const ROUNDS: usize = 15;

@@ -22,8 +22,7 @@ use rhapsode_tensor::{
 };
 
 #[global_allocator]
-static ALLOCATOR: rhapsode_tensor::memory::Staggered<mimalloc::MiMalloc> =
-    rhapsode_tensor::memory::Staggered(mimalloc::MiMalloc);
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Least time and number of calls of a row.
 const TIME: Duration = Duration::from_secs(2);

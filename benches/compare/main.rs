@@ -20,8 +20,7 @@ use std::{
 use rhapsode_tensor::limits;
 
 #[global_allocator]
-static ALLOCATOR: rhapsode_tensor::memory::Staggered<mimalloc::MiMalloc> =
-    rhapsode_tensor::memory::Staggered(mimalloc::MiMalloc);
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Does the work of a row so many times.
 type Work = Box<dyn FnMut(usize) -> Result<(), Box<dyn Error>>>;

@@ -233,6 +233,10 @@ impl RectifiedFlow {
         observer: &mut dyn Observer,
     ) -> Result<(RectifiedFlow, Run)> {
         options.validate()?;
+        if options.guidance != 1.0 && self.options().classes == 0 {
+            let message = "has no effect: this flow has no classes";
+            return Err(Error::option("guidance", message));
+        }
         let teacher: SharedFlow = match &options.teacher {
             Some(Teacher(teacher)) => self.takes(teacher)?.clone(),
             None => Arc::new(self.clone()),
@@ -311,7 +315,7 @@ impl RectifiedFlow {
         let plan = Plan {
             count: options.pairs,
             dim: self.dim(),
-            dtype: self.dtype(),
+            dtype: teacher.dtype(),
             seed: options.seed.unwrap_or(0),
             solve: options.solve(0.0, 1.0),
             classes: self.options().classes,
@@ -338,7 +342,7 @@ impl RectifiedFlow {
         let n = check_points(self, "real", real)?;
         let data = real
             .detach()
-            .to_dtype(self.dtype())?
+            .to_dtype(teacher.dtype())?
             .reshape(&[n, self.dim()])?;
         let solve = options.solve(1.0 - INVERSION_MARGIN, 0.0);
         let noise = invert(teacher, &data, &solve, options.seed.unwrap_or(0), observer)?;

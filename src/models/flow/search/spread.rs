@@ -96,6 +96,13 @@ pub fn spread(
             message: format!("must be at least 2, got {n}"),
         });
     }
+    if let Some(own) = flow.own_rows() {
+        let message = format!("this flow has {own} labels, one a row: the walks are of one class");
+        return Err(Error::Value {
+            what: "labels",
+            message,
+        });
+    }
     let options = options.search();
     options.validate()?;
     linear(flow)?;
@@ -140,28 +147,8 @@ fn mean_distance(x: &Tensor) -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{
-        flow::{FunctionField, path::Process},
-        observe::Silent,
-    };
-
-    /// Data N(0, 1) from noise N(0, 1) on straight lines.
-    fn normal() -> FunctionField {
-        let velocity = |x: &Tensor, t: &Tensor| {
-            let above = t.affine(2.0, -1.0)?;
-            let rest = t.affine(-1.0, 1.0)?;
-            let below = rest.sqr()?.add(&t.sqr()?)?;
-            x.mul(&above.div(&below)?.unsqueeze(1)?)
-                .map_err(Error::from)
-        };
-        FunctionField {
-            function: Arc::new(velocity),
-            dim: 2,
-            dtype: DType::F64,
-            process: Process::rectified(),
-        }
-    }
+    use super::{super::tests::normal, *};
+    use crate::observe::Silent;
 
     #[test]
     fn walks_without_noise_end_at_one_point_and_with_noise_like_draws() {

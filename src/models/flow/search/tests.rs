@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Data N(0, 1) from noise N(0, 1) on straight lines.
-fn normal() -> FunctionField {
+pub(super) fn normal() -> FunctionField {
     let velocity = |x: &Tensor, t: &Tensor| {
         let above = t.affine(2.0, -1.0)?;
         let rest = t.affine(-1.0, 1.0)?;
