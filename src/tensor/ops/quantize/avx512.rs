@@ -1,10 +1,15 @@
 //! AVX-512: the 256 values and their ends lie in registers, and permutations look up 16 or 32 numbers at once. No table in
-//! memory is indexed, which on many machines is the slow part. Loops are written out: a closure given to `array::map` or
+//! memory is indexed, which on many machines is the slow part. Codes of the dynamic code are calculated ([`Lines`]), others
+//! searched for ([`search`]). Loops are written out: a closure given to `array::map` or
 //! `from_fn` would be called, not inlined, as these are compiled without the instructions.
 
 use std::arch::x86_64::*;
 
-use super::{Codebook, code::LEVEL_ROWS};
+use super::{
+    Codebook,
+    code::LEVEL_ROWS,
+    stretches::{NEAR_BORDER, NEAR_LINE, SMALLEST, Stretches},
+};
 
 /// `out = map[codes] * absmax`, 32 at a time: the upper and lower halves of the values are permuted as words.
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
@@ -62,8 +67,26 @@ pub(super) fn encode(book: &Codebook, x: &[f32], absmax: f32, least: f32, codes:
     let (x, codes) = (&x[..n], &mut codes[..n]);
     let (parts, rest) = x.as_chunks::<SIDE>();
     let (places, left) = codes.as_chunks_mut::<SIDE>();
-    for (x, codes) in parts.iter().zip(places) {
-        encode_64(book, x, absmax, least, codes);
+    // Where shares are calculated with the inverse, it and they have to be normal numbers.
+    let normal = (1e-30..1e30).contains(&absmax);
+    match &book.stretches {
+        Some(stretches) if normal => {
+            let lines = Lines::new(stretches);
+            for (x, codes) in parts.iter().zip(places) {
+                let sure = match book.signed() {
+                    true => lines.encode_64::<true>(x, absmax, least, codes),
+                    false => lines.encode_64::<false>(x, absmax, least, codes),
+                };
+                if !sure {
+                    encode_64(book, x, absmax, least, codes);
+                }
+            }
+        }
+        _ => {
+            for (x, codes) in parts.iter().zip(places) {
+                encode_64(book, x, absmax, least, codes);
+            }
+        }
     }
     if !rest.is_empty() {
         let (mut padded, mut found) = ([0f32; SIDE], [0u8; SIDE]);
@@ -87,6 +110,106 @@ fn encode_64(book: &Codebook, x: &[f32; SIDE], absmax: f32, least: f32, codes: &
     let found = search(&book.levels.0, [share(0), share(1), share(2), share(3)]);
     // SAFETY: there are 64 places.
     unsafe { _mm512_storeu_si512(codes.as_mut_ptr().cast(), found) };
+}
+
+/// The tables of [`Stretches`] in registers.
+struct Lines {
+    border: [__m512; 2],
+    below: [__m512i; 2],
+    slope: __m512,
+    offset: __m512,
+    last: __m512,
+}
+
+impl Lines {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
+    fn new(from: &Stretches) -> Self {
+        // SAFETY: the tables have 32 or 16 numbers of four bytes.
+        unsafe {
+            let (border, below) = (from.border.as_ptr(), from.below.as_ptr());
+            Self {
+                border: [_mm512_loadu_ps(border), _mm512_loadu_ps(border.add(16))],
+                below: [
+                    _mm512_loadu_si512(below.cast()),
+                    _mm512_loadu_si512(below.add(16).cast()),
+                ],
+                slope: _mm512_loadu_ps(from.slope.as_ptr()),
+                offset: _mm512_loadu_ps(from.offset.as_ptr()),
+                last: _mm512_loadu_ps(from.last.as_ptr()),
+            }
+        }
+    }
+
+    /// The codes, counted from that of 0, of the sizes of 16 numbers, and which of them are not sure.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
+    fn count(&self, size: __m512) -> (__m512i, __mmask16) {
+        let size = _mm512_max_ps(size, _mm512_set1_ps(SMALLEST));
+        let bits = _mm512_castps_si512(size);
+        let octave = _mm512_srli_epi32::<23>(bits);
+        let border = _mm512_permutex2var_ps(self.border[0], octave, self.border[1]);
+        let below = _mm512_permutex2var_epi32(self.below[0], octave, self.below[1]);
+        let beyond = _mm512_sub_epi32(bits, _mm512_castps_si512(border));
+        let above = _mm512_cmpgt_epi32_mask(beyond, _mm512_setzero_si512());
+        let stretch = _mm512_mask_add_epi32(below, above, below, _mm512_set1_epi32(1));
+        let held = _mm512_min_ps(size, _mm512_permutexvar_ps(stretch, self.last));
+        let slope = _mm512_permutexvar_ps(stretch, self.slope);
+        let offset = _mm512_permutexvar_ps(stretch, self.offset);
+        let line = _mm512_fmadd_ps(held, slope, offset);
+        let code = _mm512_cvttps_epi32(_mm512_sub_ps(line, _mm512_set1_ps(NEAR_LINE)));
+        let other = _mm512_cvttps_epi32(_mm512_add_ps(line, _mm512_set1_ps(NEAR_LINE)));
+        let apart = _mm512_add_epi32(beyond, _mm512_set1_epi32(NEAR_BORDER));
+        let near = _mm512_cmple_epu32_mask(apart, _mm512_set1_epi32(2 * NEAR_BORDER));
+        (code, near | _mm512_cmpneq_epi32_mask(code, other))
+    }
+
+    /// The codes by calculation; false where one of them is not sure.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
+    fn encode_64<const SIGNED: bool>(
+        &self,
+        x: &[f32; SIDE],
+        absmax: f32,
+        least: f32,
+        codes: &mut [u8; SIDE],
+    ) -> bool {
+        let (inverse, least) = (_mm512_set1_ps(1.0 / absmax), _mm512_set1_ps(least));
+        let (mut unsure, mut negative) = (0, 0u64);
+        let mut bytes = [_mm_setzero_si128(); 4];
+        for (i, bytes) in bytes.iter_mut().enumerate() {
+            // SAFETY: four registers of 16 are 64 numbers.
+            let x = unsafe { _mm512_loadu_ps(x.as_ptr().add(16 * i)) };
+            let mut size = _mm512_mul_ps(_mm512_abs_ps(x), inverse);
+            if SIGNED {
+                let sign = _mm512_movepi32_mask(_mm512_castps_si512(x));
+                negative |= u64::from(sign) << (16 * i);
+            } else {
+                let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps());
+                size = _mm512_mask_max_ps(size, positive, size, least);
+            }
+            let (code, near) = self.count(size);
+            *bytes = _mm512_cvtepi32_epi8(code);
+            unsure |= near;
+        }
+        let mut all = joined(bytes);
+        if SIGNED {
+            // 127 is the code of 0. There are 128 codes above it and 127 below: -1 has the last but one of sizes.
+            let zero = _mm512_set1_epi8(127);
+            let up = _mm512_add_epi8(zero, all);
+            all = _mm512_mask_subs_epu8(up, negative, zero, all);
+        }
+        // SAFETY: there are 64 places.
+        unsafe { _mm512_storeu_si512(codes.as_mut_ptr().cast(), all) };
+        unsure == 0
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
+fn joined([a, b, c, d]: [__m128i; 4]) -> __m512i {
+    let all = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(a), b);
+    _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(all, c), d)
 }
 
 /// Eight comparisons, each with the end that the outcomes before it lead to. Bit i of `n` is outcome i; the code has them
@@ -139,10 +262,7 @@ fn search(rows: &[[f32; 16]; 20], s: [__m512; 4]) -> __m512i {
         note(&mut n[i], 128, seventh[i]);
         bytes[i] = _mm512_cvtepi32_epi8(n[i]);
     }
-    let all = _mm512_castsi128_si512(bytes[0]);
-    let all = _mm512_inserti32x4::<1>(all, bytes[1]);
-    let all = _mm512_inserti32x4::<2>(all, bytes[2]);
-    reversed(_mm512_inserti32x4::<3>(all, bytes[3]))
+    reversed(joined(bytes))
 }
 
 /// The bits of every byte in the other order.

@@ -9,6 +9,8 @@
 
 use std::sync::OnceLock;
 
+use super::stretches::Stretches;
+
 /// Values that a byte has.
 pub const CODES: usize = 256;
 
@@ -45,6 +47,8 @@ pub struct Codebook {
     pub(super) levels: Levels,
     /// Upper and lower halves of the values, for permutations of words.
     pub(super) halves: [[u16; CODES]; 2],
+    /// What a calculation of the code looks up; the dynamic code of all decades has it.
+    pub(super) stretches: Option<Stretches>,
 }
 
 /// Level L holds the 2^L ends that a search compares with after L comparisons, at the number whose bit i is the
@@ -103,9 +107,10 @@ impl Codebook {
                 (true, size) => code_of(-f32::from_bits(bits(size + 1) - 1).min(1.0)),
             }
         };
+        let zero = code_of(0.0);
         let half = |shift: u32| std::array::from_fn(|i| (map[i].to_bits() >> shift) as u16);
         Self {
-            zero: code_of(0.0),
+            zero,
             cells: (0..if signed { 2 * CELLS } else { CELLS })
                 .map(lowest)
                 .chain([0; 3])
@@ -113,6 +118,8 @@ impl Codebook {
             twin: (map.windows(2).position(|pair| pair[0] == pair[1])).map_or(-1, |i| i as i32),
             levels: levels(&ends),
             halves: [half(0), half(16)],
+            stretches: (code == Code::default())
+                .then(|| Stretches::new(signed, &ends[usize::from(zero)..])),
             map,
             signed,
             ends,

@@ -237,6 +237,27 @@ mod tests {
     }
 
     #[test]
+    fn paths_agree_next_to_every_end_at_any_scale() {
+        for book in books() {
+            let shares = numbers(book);
+            let mut u = [0f32; 40];
+            Stream::new(9, "scales").uniform(&mut u);
+            for u in u {
+                let top = 10f32.powf(60.0 * u - 30.0) * (1.0 + u);
+                let x: Vec<f32> = shares.iter().map(|s| s * top).collect();
+                for floor in [false, true] {
+                    let codes = on_every_path(book, &x, top, floor && !book.signed());
+                    for other in &codes[1..] {
+                        for ((x, a), b) in x.iter().zip(&codes[0]).zip(other) {
+                            assert_eq!(a, b, "{x:e} of {top:e}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn every_value_is_its_own_code_and_the_floor_keeps_positive_numbers() {
         for book in books() {
             let all: Vec<u8> = (0..=255).collect();

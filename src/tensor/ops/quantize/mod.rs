@@ -12,6 +12,7 @@ mod avx512;
 mod blocks;
 mod code;
 mod cpu;
+mod stretches;
 
 pub use blocks::{Blocks, Rounding, Writing};
 pub(crate) use blocks::{CHUNK, quantum, write};

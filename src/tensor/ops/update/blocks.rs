@@ -20,7 +20,9 @@ struct Place {
     writing: Writing,
 }
 
-/// The states of one chunk in full precision, and a copy of its parameters for blocks that need two passes.
+/// The states of one chunk in full precision, and a copy of its parameters for blocks that need two passes. Where a cache
+/// line begins: else every access of 64 bytes would touch two.
+#[repr(align(64))]
 struct Scratch<T> {
     states: [[T; CHUNK]; SLOTS],
     p: [T; CHUNK],
