@@ -100,6 +100,7 @@ pub fn rows() -> Vec<Row> {
     rows.extend(products());
     rows.extend([
         adamw("AdamW 25M", None, false),
+        adamw("AdamW 25M, a NaN refused", None, false),
         adamw("AdamW 25M, clip, EMA", Some(1.0), true),
     ]);
     rows

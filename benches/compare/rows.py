@@ -36,6 +36,8 @@ WANTS = {
     "search of 64, 200 evaluations": Want(1.7, flops=2.0 * 64 * 200 * NET),
     # Read: gradient, parameter, two moments; written: the last three.
     "AdamW 25M": Want(1.0, bytes=28.0 * PARAMETERS),
+    # Ours is the step of the row above, which looks for a NaN before it changes anything; here PyTorch looks too.
+    "AdamW 25M, a NaN refused": Want(1.0, bytes=32.0 * PARAMETERS),
     # The average is read and written too, and the gradient is read before for its norm.
     "AdamW 25M, clip, EMA": Want(1.5, bytes=40.0 * PARAMETERS),
     "s4d_layer_fwd": Want(30.0),

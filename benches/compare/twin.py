@@ -202,6 +202,17 @@ def _():
     return torch.optim.AdamW(large(), lr=1e-3, fused=True).step
 
 
+@row("AdamW 25M, a NaN refused")
+def _():
+    ps = large()
+    optimizer = torch.optim.AdamW(ps, lr=1e-3, fused=True)
+
+    def work():
+        torch.nn.utils.get_total_norm([p.grad for p in ps], error_if_nonfinite=True)
+        optimizer.step()
+    return work
+
+
 @row("AdamW 25M, clip, EMA")
 def _():
     ps = large()
