@@ -23,7 +23,8 @@ use rhapsode_tensor::{
 use serde_json::{Map, Value};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: rhapsode_tensor::memory::Staggered<mimalloc::MiMalloc> =
+    rhapsode_tensor::memory::Staggered(mimalloc::MiMalloc);
 
 /// Rounds of both sides, alternating.
 const ROUNDS: usize = 15;

@@ -12,7 +12,8 @@ use rhapsode_script::{Recorder, Session, SessionOptions};
 use rhapsode_tensor::{DType, Tensor};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: rhapsode_tensor::memory::Staggered<mimalloc::MiMalloc> =
+    rhapsode_tensor::memory::Staggered(mimalloc::MiMalloc);
 
 /// Rounds of each measurement; the median counts, the least is printed beside it.
 const ROUNDS: usize = 9;

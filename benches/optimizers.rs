@@ -17,7 +17,8 @@ use rhapsode_tensor::{DType, Tensor, pool, random::Stream, simd};
 use serde_json::{Value, json};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: rhapsode_tensor::memory::Staggered<mimalloc::MiMalloc> =
+    rhapsode_tensor::memory::Staggered(mimalloc::MiMalloc);
 
 /// Steps that are timed.
 const ROUNDS: usize = 21;

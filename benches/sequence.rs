@@ -22,7 +22,8 @@ use rhapsode_tensor::{
 };
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: rhapsode_tensor::memory::Staggered<mimalloc::MiMalloc> =
+    rhapsode_tensor::memory::Staggered(mimalloc::MiMalloc);
 
 /// Least time and number of calls of a row.
 const TIME: Duration = Duration::from_secs(2);

@@ -20,7 +20,8 @@ use std::{
 use rhapsode_tensor::limits;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: rhapsode_tensor::memory::Staggered<mimalloc::MiMalloc> =
+    rhapsode_tensor::memory::Staggered(mimalloc::MiMalloc);
 
 /// Does the work of a row so many times.
 type Work = Box<dyn FnMut(usize) -> Result<(), Box<dyn Error>>>;

@@ -27,7 +27,8 @@ use args::{Cli, Command};
 
 /// Tensors of a few kilobytes come and go in every step; the system's allocator gives them back too eagerly.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: rhapsode_script::Staggered<mimalloc::MiMalloc> =
+    rhapsode_script::Staggered(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();

@@ -55,6 +55,8 @@ pub use names::nearest;
 pub use rhapsode_models::bench;
 /// Logs of metrics, which front ends write as well.
 pub use rhapsode_models::log;
+/// What a program puts around its allocator: large tensors do not lie in one set of the caches.
+pub use rhapsode_tensor::memory::Staggered;
 pub use schema::Field;
 pub use session::{
     Completeness, Completion, Completions, Help, InterruptHandle, Session, SessionOptions, Token,

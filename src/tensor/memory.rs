@@ -1,5 +1,9 @@
 //! Memory is checked before it is taken: a tensor of 10 TB is an error, not the end of the process.
 
+mod stagger;
+
+pub use stagger::Staggered;
+
 use crate::{Error, Result};
 
 /// Below this many bytes nothing is asked: the question itself costs some 20 microseconds.
