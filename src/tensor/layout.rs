@@ -7,7 +7,7 @@
 use candle_core::{CpuStorage, Device, Storage, Tensor as Data, WithDType};
 
 use crate::{
-    Real, Result,
+    Real, Result, gate,
     pool::{self, Ptr},
     simd::transpose::transpose,
     tensor::space,
@@ -27,6 +27,11 @@ pub(crate) fn contiguous(data: &Data) -> Result<Data> {
     if data.is_contiguous() {
         return Ok(data.clone());
     }
+    gate::reading(|| copied(data))
+}
+
+/// A copy of a view.
+fn copied(data: &Data) -> Result<Data> {
     let (storage, layout) = data.storage_and_layout();
     // An empty view may begin behind the end.
     let from = layout.start_offset();

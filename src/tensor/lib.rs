@@ -16,6 +16,7 @@
 
 mod dtype;
 mod error;
+mod gate;
 pub mod guest;
 pub mod interrupt;
 mod layout;

@@ -6,7 +6,7 @@
 use candle_core::Device;
 
 use crate::{
-    DType, Error, Real, Result, Tensor,
+    DType, Error, Real, Result, Tensor, gate,
     tape::{self, Label},
     with_real,
 };
@@ -131,7 +131,7 @@ impl Params {
 
     /// Changes the whole buffer in place; all views see it.
     pub fn update<T: Real>(&self, f: impl FnOnce(&mut [T])) -> Result<()> {
-        tape::update_in_place(&self.flat, f)
+        gate::writing(|| tape::update_in_place(&self.flat, f))
     }
 
     /// A copy with a buffer of its own; `tracked` makes its parameters start histories.
@@ -153,9 +153,7 @@ impl Params {
                 detail,
             });
         }
-        with_real!("params", self.dtype(), T => {
-            other.flat().with_slice::<T, _>("params", |from| self.update::<T>(|to| to.copy_from_slice(from)))?
-        })
+        assign(&self.flat(), &other.flat())
     }
 
     /// Gradients laid into one flat tensor in the order of the slots; parameters without one get zeros.
@@ -172,7 +170,24 @@ impl Params {
     }
 }
 
-/// Changes a tensor's own values in place, for optimizers; every tensor that shares its data sees it.
+/// Changes a tensor's own values in place, for optimizers; every tensor that shares its data sees it. `f` may read
+/// other tensors, but nobody who reads may call this.
 pub fn update_tensor<T: Real>(tensor: &Tensor, f: impl FnOnce(&mut [T])) -> Result<()> {
-    tape::update_in_place(&tensor.data, f)
+    gate::writing(|| tape::update_in_place(&tensor.data, f))
+}
+
+/// Changes a tensor's own values by those of another one, of the same number and dtype.
+pub fn update_by<T: Real>(to: &Tensor, by: &Tensor, f: impl FnOnce(&mut [T], &[T])) -> Result<()> {
+    gate::writing(|| {
+        by.with_slice::<T, _>("update", |by| {
+            tape::update_in_place(&to.data, |to| f(to, by))
+        })?
+    })
+}
+
+/// Writes the values of a tensor into another of the same shape and float dtype.
+pub fn assign(to: &Tensor, from: &Tensor) -> Result<()> {
+    with_real!("assign", to.dtype(), T => {
+        update_by::<T>(to, from, |to, from| to.copy_from_slice(from))
+    })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, Device, Layout, Storage, WithDType};
 
 use crate::{
-    DType, Error, Result,
+    DType, Error, Result, gate,
     layout::contiguous,
     memory,
     ops::matmul::Tiles,
@@ -375,9 +375,11 @@ pub(crate) fn with_slice<T: WithDType, R>(
     data: &candle_core::Tensor,
     f: impl FnOnce(&[T]) -> R,
 ) -> Result<R> {
-    let data = readable::<T>(data)?;
-    let (storage, layout) = data.storage_and_layout();
-    Ok(f(elements(op, &storage, layout)?))
+    gate::reading(|| {
+        let data = readable::<T>(data)?;
+        let (storage, layout) = data.storage_and_layout();
+        Ok(f(elements(op, &storage, layout)?))
+    })
 }
 
 /// The values of several tensors, each as [`with_slice`] gives them.
@@ -386,13 +388,15 @@ pub(crate) fn with_slices<T: WithDType, R>(
     data: &[&candle_core::Tensor],
     f: impl FnOnce(&[&[T]]) -> R,
 ) -> Result<R> {
-    let data = data.iter().map(|data| readable::<T>(data));
-    let data = data.collect::<Result<Vec<_>>>()?;
-    let stored: Vec<_> = data.iter().map(|data| data.storage_and_layout()).collect();
-    let slices = stored
-        .iter()
-        .map(|(storage, layout)| elements(op, storage, layout));
-    Ok(f(&slices.collect::<Result<Vec<_>>>()?))
+    gate::reading(|| {
+        let data = data.iter().map(|data| readable::<T>(data));
+        let data = data.collect::<Result<Vec<_>>>()?;
+        let stored: Vec<_> = data.iter().map(|data| data.storage_and_layout()).collect();
+        let slices = stored
+            .iter()
+            .map(|(storage, layout)| elements(op, storage, layout));
+        Ok(f(&slices.collect::<Result<Vec<_>>>()?))
+    })
 }
 
 /// Contiguous data of an element type; bf16 becomes f32.

@@ -14,7 +14,12 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use rhapsode_tensor::{DType, Tensor, no_grad, ops::loss::RowLoss, params::Params, random::Stream};
+use rhapsode_tensor::{
+    DType, Tensor, no_grad,
+    ops::loss::RowLoss,
+    params::{Params, assign},
+    random::Stream,
+};
 
 use super::{Build, Layer, Pass, Residual, Row, Sequential, chain::Chain, layer::draw};
 use crate::{Error, Result, checkpoint::Checkpoint};
@@ -450,24 +455,10 @@ impl Net {
         checkpoint.fill("", &own)?;
         let values = own.tensors().iter().zip(self.named());
         for (from, (_, to)) in values {
-            copy_values(from, &to)?;
+            assign(&to, from)?;
         }
         Ok(())
     }
-}
-
-/// The values of one tensor into another of the same shape and dtype.
-fn copy_values(from: &Tensor, to: &Tensor) -> Result<()> {
-    use rhapsode_tensor::params::update_tensor;
-    let copied = match to.dtype() {
-        DType::F64 => from.with_slice::<f64, _>("fill", |from| {
-            update_tensor::<f64>(to, |to| to.copy_from_slice(from))
-        }),
-        _ => from.with_slice::<f32, _>("fill", |from| {
-            update_tensor::<f32>(to, |to| to.copy_from_slice(from))
-        }),
-    };
-    Ok(copied??)
 }
 
 fn counted(n: usize) -> String {

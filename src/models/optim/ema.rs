@@ -1,7 +1,10 @@
 //! Moving averages of parameters, which generalise better than the last values: `e <- d e + (1 - d) p` after
 //! every step, with a decay d that is small at first (Polyak, Juditsky 1992).
 
-use rhapsode_tensor::{DType, Tensor, params::update_tensor};
+use rhapsode_tensor::{
+    DType, Tensor,
+    params::{assign, update_by},
+};
 
 use crate::checks;
 use crate::{Error, Result};
@@ -69,13 +72,13 @@ impl Ema {
         let decay = ramp(self.decay, self.steps);
         for (p, e) in self.targets.iter().zip(&self.averages) {
             match p.dtype() {
-                DType::F64 => p.with_slice::<f64, _>("ema", |p| {
-                    update_tensor::<f64>(e, |e| mix(e, p, |e, p| decay * (e - p) + p))
-                })??,
-                _ => p.with_slice::<f32, _>("ema", |p| {
+                DType::F64 => update_by::<f64>(e, p, |e, p| {
+                    mix(e, p, |e, p| decay * (e - p) + p);
+                })?,
+                _ => update_by::<f32>(e, p, |e, p| {
                     let decay = decay as f32;
-                    update_tensor::<f32>(e, |e| mix(e, p, |e, p| decay * (e - p) + p))
-                })??,
+                    mix(e, p, |e, p| decay * (e - p) + p);
+                })?,
             }
         }
         Ok(())
@@ -94,7 +97,7 @@ impl Ema {
     /// Writes the averages into the parameters.
     pub fn apply(&self) -> Result<()> {
         let mut pairs = self.targets.iter().zip(&self.averages);
-        pairs.try_for_each(|(p, e)| assign(p, e))
+        Ok(pairs.try_for_each(|(p, e)| assign(p, e))?)
     }
 }
 
@@ -102,19 +105,6 @@ fn mix<T: Copy>(e: &mut [T], p: &[T], f: impl Fn(T, T) -> T) {
     for (e, &p) in e.iter_mut().zip(p) {
         *e = f(*e, p);
     }
-}
-
-/// Writes the values of a tensor into another of the same shape and float dtype.
-pub(super) fn assign(to: &Tensor, from: &Tensor) -> Result<()> {
-    match to.dtype() {
-        DType::F64 => from.with_slice::<f64, _>("assign", |from| {
-            update_tensor::<f64>(to, |to| to.copy_from_slice(from))
-        })??,
-        _ => from.with_slice::<f32, _>("assign", |from| {
-            update_tensor::<f32>(to, |to| to.copy_from_slice(from))
-        })??,
-    }
-    Ok(())
 }
 
 #[cfg(test)]

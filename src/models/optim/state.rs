@@ -8,14 +8,13 @@
 
 use std::sync::Arc;
 
-use rhapsode_tensor::{DType, Tensor, tape::Label};
+use rhapsode_tensor::{DType, Tensor, params::assign, tape::Label};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
     Common, Kind, Optimizer, Rule, Schedule, StateKind,
     clip::Norms,
-    ema::assign,
     kept::{Kept, Wanted, bad, look_up, write},
 };
 use crate::{Result, checkpoint::Checkpoint};

@@ -182,17 +182,14 @@ impl Target {
                 });
             }
         };
-        grad.with_slice::<T, _>("optimizer", |g| {
-            let Some((average, decay)) = average else {
-                return params::update_tensor::<T>(tensor, |p| all(p, g, None));
-            };
-            let mut inner = Ok(());
-            params::update_tensor::<T>(tensor, |p| {
+        let mut inner = Ok(());
+        params::update_by::<T>(tensor, grad, |p, g| match average {
+            None => all(p, g, None),
+            Some((average, decay)) => {
                 inner = params::update_tensor::<T>(average, |e| all(p, g, Some((e, decay))));
-            })?;
-            inner
-        })??;
-        Ok(())
+            }
+        })?;
+        Ok(inner?)
     }
 }
 
