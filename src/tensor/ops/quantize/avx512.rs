@@ -11,9 +11,65 @@ use super::{
     stretches::{NEAR_BORDER, NEAR_LINE, SMALLEST, Stretches},
 };
 
-/// `out = map[codes] * absmax`, 32 at a time: the upper and lower halves of the values are permuted as words.
+/// `out = map[codes] * absmax`.
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
 pub(super) fn decode(book: &Codebook, codes: &[u8], absmax: f32, out: &mut [f32]) {
+    let done = match is_x86_feature_detected!("avx512vbmi") {
+        // SAFETY: the instructions were detected on this machine.
+        true => unsafe { decode_by_bytes(book, codes, absmax, out) },
+        false => 0,
+    };
+    if done < codes.len() {
+        decode_by_words(book, &codes[done..], absmax, &mut out[done..]);
+    }
+}
+
+/// 64 at a time, as many as there are: the bytes of the values are permuted, and interleaved twice.
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx512vbmi,avx2")]
+fn decode_by_bytes(book: &Codebook, codes: &[u8], absmax: f32, out: &mut [f32]) -> usize {
+    let whole = codes.len().min(out.len()) / 64 * 64;
+    let mut tables = [[_mm512_setzero_si512(); 4]; 4];
+    for (table, bytes) in tables.iter_mut().zip(&book.bytes) {
+        for (i, part) in table.iter_mut().enumerate() {
+            // SAFETY: there are 256 bytes, four registers of 64.
+            *part = unsafe { _mm512_loadu_si512(bytes.as_ptr().add(64 * i).cast()) };
+        }
+    }
+    let scale = _mm512_set1_ps(absmax);
+    // So that interleaving within lanes gives the numbers in their order.
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    for at in (0..whole).step_by(64) {
+        // SAFETY: 64 codes from `at` on are within the slice.
+        let index = unsafe { _mm512_loadu_si512(codes.as_ptr().add(at).cast()) };
+        let index = _mm512_permutexvar_epi32(order, index);
+        let upper = _mm512_movepi8_mask(index);
+        let mut plane = [_mm512_setzero_si512(); 4];
+        for (plane, t) in plane.iter_mut().zip(&tables) {
+            let a = _mm512_permutex2var_epi8(t[0], index, t[1]);
+            let b = _mm512_permutex2var_epi8(t[2], index, t[3]);
+            *plane = _mm512_mask_blend_epi8(upper, a, b);
+        }
+        let [a, b, c, d] = plane;
+        let low = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
+        let high = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
+        let values = [
+            _mm512_unpacklo_epi16(low.0, low.1),
+            _mm512_unpackhi_epi16(low.0, low.1),
+            _mm512_unpacklo_epi16(high.0, high.1),
+            _mm512_unpackhi_epi16(high.0, high.1),
+        ];
+        for (i, value) in values.into_iter().enumerate() {
+            let value = _mm512_mul_ps(_mm512_castsi512_ps(value), scale);
+            // SAFETY: 64 places from `at` on are within the slice.
+            unsafe { _mm512_storeu_ps(out.as_mut_ptr().add(at + 16 * i), value) };
+        }
+    }
+    whole
+}
+
+/// 32 at a time: the upper and lower halves of the values are permuted as words.
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2")]
+fn decode_by_words(book: &Codebook, codes: &[u8], absmax: f32, out: &mut [f32]) {
     let whole = codes.len().min(out.len()) / 32 * 32;
     let (mut low, mut high) = ([_mm512_setzero_si512(); 8], [_mm512_setzero_si512(); 8]);
     for i in 0..8 {
@@ -298,4 +354,36 @@ pub(super) fn largest(x: &[f32]) -> f32 {
     let [a, b, c, d] = tops;
     let top = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(a, b), _mm512_max_ps(c, d)));
     rest.iter().fold(top, |top, x| top.max(x.abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ops::quantize::Code,
+        simd::{Level, level},
+    };
+
+    #[test]
+    fn both_ways_to_decode_give_the_values() {
+        if level() != Level::Avx512 {
+            return;
+        }
+        let codes: Vec<u8> = (0..=255).rev().chain(0..=255).collect();
+        for signed in [false, true] {
+            let book = Codebook::of(Code::default(), signed);
+            let value = |code: &u8| book.map()[usize::from(*code)] * 0.3;
+            let want: Vec<f32> = codes.iter().map(value).collect();
+            let mut found = vec![0f32; codes.len()];
+            // SAFETY: the level was detected on this machine.
+            unsafe { decode_by_words(book, &codes, 0.3, &mut found) };
+            assert_eq!(found, want);
+            if is_x86_feature_detected!("avx512vbmi") {
+                found.fill(0.0);
+                // SAFETY: the instructions were detected on this machine.
+                let done = unsafe { decode_by_bytes(book, &codes[3..], 0.3, &mut found[3..]) };
+                assert_eq!((done, &found[3..451]), (448, &want[3..451]));
+            }
+        }
+    }
 }

@@ -45,8 +45,10 @@ pub struct Codebook {
     pub(super) cells: Vec<u8>,
     /// The ends in the order of a search from the middle; see [`Levels`].
     pub(super) levels: Levels,
-    /// Upper and lower halves of the values, for permutations of words.
+    /// Lower and upper halves of the values, for permutations of words.
     pub(super) halves: [[u16; CODES]; 2],
+    /// The four bytes of the values from the lowest on, for permutations of bytes.
+    pub(super) bytes: [[u8; CODES]; 4],
     /// What a calculation of the code looks up; the dynamic code of all decades has it.
     pub(super) stretches: Option<Stretches>,
 }
@@ -109,6 +111,7 @@ impl Codebook {
         };
         let zero = code_of(0.0);
         let half = |shift: u32| std::array::from_fn(|i| (map[i].to_bits() >> shift) as u16);
+        let byte = |k: usize| std::array::from_fn(|i| map[i].to_le_bytes()[k]);
         Self {
             zero,
             cells: (0..if signed { 2 * CELLS } else { CELLS })
@@ -118,6 +121,7 @@ impl Codebook {
             twin: (map.windows(2).position(|pair| pair[0] == pair[1])).map_or(-1, |i| i as i32),
             levels: levels(&ends),
             halves: [half(0), half(16)],
+            bytes: [byte(0), byte(1), byte(2), byte(3)],
             stretches: (code == Code::default())
                 .then(|| Stretches::new(signed, &ends[usize::from(zero)..])),
             map,
