@@ -5,6 +5,8 @@
 //! even one who is in already. Reader and writer then wait for each other for ever. So whoever reads passes this
 //! gate first, which lets readers in beside readers whoever waits, and who changes parameters has it for himself.
 //!
+//! It is one gate for all tensors: a training in one shell waits at most for the operation that another one is in.
+//!
 //! Threads of the pool that work for a reader may read too. For a writer they may not: what he needs to read he reads himself.
 
 use std::cell::Cell;
@@ -45,8 +47,8 @@ pub(crate) fn reading<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Calls `f`, which changes values that other threads may read. Not to be called by who reads: the thread would wait for
-/// itself. So a writer that reads as well begins with writing.
+/// Calls `f`, which changes values that other threads may read. Called by who reads already it goes ahead without the gate,
+/// for it would wait for itself, and is as unprotected as without one: so a writer that reads as well begins with writing.
 pub(crate) fn writing<R>(f: impl FnOnce() -> R) -> R {
     if WITHIN.get() {
         return f();
@@ -70,7 +72,7 @@ mod tests {
         params::Params,
     };
 
-    /// Without the gate this waits for ever within some hundred rounds.
+    /// Without the gate this waits for ever.
     #[test]
     fn two_threads_train_what_two_read() {
         let named = |(name, shape): (&str, &[usize])| {

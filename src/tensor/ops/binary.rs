@@ -5,7 +5,7 @@
 //! smaller operand first.
 
 use crate::{
-    Error, Real, Result, Tensor,
+    Error, Real, Result, Tensor, gate,
     simd::{
         kernels::{self, Map2},
         math::Float,
@@ -233,7 +233,7 @@ macro_rules! compare {
                 broadcast_shape(stringify!($method), self.dims(), other.dims())?;
                 let dtype = self.dtype().promote(other.dtype()).storage();
                 let (a, b) = (self.data.to_dtype(dtype)?, other.data.to_dtype(dtype)?);
-                Ok(Tensor::from_mask(a.$candle(&b)?))
+                Ok(Tensor::from_mask(gate::reading(|| a.$candle(&b))?))
             })+
         }
     };
@@ -267,7 +267,8 @@ impl Tensor {
             a.data.broadcast_as(shape.as_slice())?,
             b.data.broadcast_as(shape.as_slice())?,
         );
-        let data = mask.where_cond(&wide_a.contiguous()?, &wide_b.contiguous()?)?;
+        let (wide_a, wide_b) = (wide_a.contiguous()?, wide_b.contiguous()?);
+        let data = gate::reading(|| mask.where_cond(&wide_a, &wide_b))?;
         let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
         record("where", data, &[a, b], move |ctx, g| {
             let mask = Tensor::from_candle(mask.clone());
